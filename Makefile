@@ -1,0 +1,66 @@
+# pgporter. `make help` lists what there is.
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+BUILD := build
+STD := -std=gnu11 -I. -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter \
+	-fno-strict-aliasing -fstack-protector-strong -D_FORTIFY_SOURCE=2
+ifdef DEV
+STD += -Werror
+endif
+ifdef SAN
+BUILD := build/$(subst $(comma),-,$(SAN))
+STD := $(filter-out -D_FORTIFY_SOURCE=2,$(STD)) -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SAN)
+endif
+comma := ,
+
+PKGS := libevent openssl libxxhash
+LIBS := -levent -lssl -lcrypto -lpg_query -lprotobuf-c -lpthread
+SRC := $(wildcard parser/*.c state/*.c auth/*.c server/*.c)
+OBJ := $(SRC:%.c=$(BUILD)/%.o)
+TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
+
+.PHONY: all help clean deps check test demo bench fuzz unit replay layering pg san
+
+all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
+
+help: ## this list
+	@awk -F '## ' '/^[a-z-]+:.*## / { split($$1, t, ":"); printf "  make %-8s %s\n", t[1], $$2 }' Makefile
+
+$(BUILD)/pgporter: $(OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# A unit test or harness names in its first line what it links: `/* links: parser/wire.c auth/md5.c -lcrypto */`.
+# Nothing else is linked, so a hidden dependency fails here.
+links = $(shell sed -n '1s,^/\* links: \(.*\) \*/$$,\1,p' $(1))
+
+$(BUILD)/unit/%: tests/unit/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<)) -lcmocka
+
+# The same harness twice: with its own main, which replays files given to it, and as a libFuzzer program (clang).
+$(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< fuzz/replay.c $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
+
+build/fuzz/%: fuzz/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch])
+	@mkdir -p $(@D)
+	clang -std=gnu11 -I. -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
+
+unit: $(TESTS)
+	@set -e; for t in $(TESTS); do $$t; done
+
+replay: $(FUZZERS:%=$(BUILD)/replay/%)
+	@set -e; for f in $(FUZZERS); do $(BUILD)/replay/$$f fuzz/corpus/$$f; done
+
+clean: ## remove everything built
+	rm -rf build
+
+-include $(OBJ:.o=.d)

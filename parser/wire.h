@@ -1,0 +1,26 @@
+/* parser/wire.h — finds message boundaries in a PostgreSQL byte stream (protocol 3, "Message Formats").
+ * Knows type bytes and lengths, nothing else: whether a message is welcome now is for state/ to say. */
+#ifndef PGPORTER_PARSER_WIRE_H
+#define PGPORTER_PARSER_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum wire_result {
+	WIRE_OK,   /* *head is filled in */
+	WIRE_MORE, /* too few bytes yet: read on and ask again */
+	WIRE_BAD,  /* no further byte can save it: close */
+};
+
+enum { WIRE_HEAD = 5 }; /* bytes of type and length before a body */
+
+struct wire_head {
+	char type;
+	uint32_t body_len; /* as claimed; believed only as far as bytes arrive */
+};
+
+/* Judges the head at buf[0..len). Bodies longer than body_max bytes are WIRE_BAD, and so is a type byte that is not
+ * a letter or digit (PostgreSQL uses no other). */
+enum wire_result wire_head(const uint8_t *buf, size_t len, uint32_t body_max, struct wire_head *head);
+
+#endif
