@@ -1,0 +1,52 @@
+/* state/ledger.h — the replies a backend owes, in order, and to whom each goes: the client, or pgporter itself.
+ *
+ * One entry for each message sent that PostgreSQL answers, and one for each answer that pgporter invents, so that an
+ * invented reply comes exactly where PostgreSQL's own would. An entry dropped because PostgreSQL skipped its message
+ * (an error earlier in the batch) undoes what its message had presumed. */
+#ifndef PGPORTER_STATE_LEDGER_H
+#define PGPORTER_STATE_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct stmt;
+struct portal;
+
+enum owed_kind {
+	OWED_PARSE,	/* 1 */
+	OWED_BIND,	/* 2 */
+	OWED_DESCRIBE_STMT, /* t, then T or n */
+	OWED_DESCRIBE_PORTAL, /* T or n */
+	OWED_EXECUTE,	/* …, then C, I or s */
+	OWED_CLOSE,	/* 3 */
+	OWED_SYNC,	/* Z */
+	OWED_QUERY,	/* …, then Z */
+	OWED_CALL,	/* function call: V, then Z */
+	OWED_INVENTED,	/* nothing comes: `reply` is written when its turn is there */
+};
+
+struct owed {
+	uint8_t kind;	/* enum owed_kind */
+	bool ours;	/* the reply is pgporter's: swallow it */
+	char reply;	/* INVENTED: '1' or '3' */
+	bool on_set;	/* PARSE: stmt was put in the backend's set; CLOSE: it was taken out */
+	bool unnamed;	/* PARSE of the unnamed statement */
+	struct stmt *stmt; /* PARSE, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
+	char *name;	/* PARSE, INVENTED: the client's name for it that changed; owned */
+	struct portal *portal; /* EXECUTE: borrowed from the session; NULL when it has no effects */
+};
+
+struct ledger {
+	struct owed *ring;
+	size_t cap, first, count;
+};
+
+struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours); /* zeroed but for these; can't fail */
+struct owed *ledger_head(struct ledger *l);	       /* NULL when nothing is owed */
+struct owed *ledger_at(struct ledger *l, size_t i);    /* i-th from the head; i < count */
+struct owed *ledger_last(struct ledger *l);	       /* NULL when nothing is owed */
+void ledger_pop(struct ledger *l);		       /* and gives back what the entry holds */
+void ledger_release(struct ledger *l);
+
+#endif
