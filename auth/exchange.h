@@ -17,6 +17,16 @@
 
 enum auth_method { AUTH_ANY, AUTH_TRUST, AUTH_PLAIN, AUTH_MD5, AUTH_SCRAM }; /* as auth_type; AUTH_ANY behaves as trust */
 
+/* The number an AuthenticationRequest ('R') begins with; only those that are written or answered here. */
+enum auth_request {
+	AUTH_REQ_OK = 0,
+	AUTH_REQ_PLAIN = 3,
+	AUTH_REQ_MD5 = 5,
+	AUTH_REQ_SASL = 10,
+	AUTH_REQ_SASL_CONTINUE = 11,
+	AUTH_REQ_SASL_FINAL = 12,
+};
+
 enum auth_verdict {
 	AUTH_MORE, /* out holds what to send; wait for the peer's next message */
 	AUTH_OK,
@@ -30,19 +40,23 @@ struct auth_client; /* exchange with one client */
 /* The method asked for and the user's secret decide: auth_type md5 with a SCRAM secret uses SCRAM, as PgBouncer and
  * PostgreSQL do; scram-sha-256 with a plain secret makes an ad-hoc verifier with `iterations`; scram-sha-256 with an
  * md5 secret must fail. secret NULL or of SECRET_NONE: unknown user or no password, a mock exchange that fails.
- * `mock_key` (32 bytes, per process) seeds mock salts. `entropy` is 64 random bytes used for nonce, salt
- * and md5 salt. Copies what it needs. With TLS, cb_data/cb_len is the tls-server-end-point binding (RFC 5929) and
- * SCRAM-SHA-256-PLUS is offered too; NULL without TLS. */
+ * `mock_key` (32 bytes, per process) seeds mock salts; an ad-hoc verifier has the salt the mock would have. `entropy`
+ * is 64 random bytes used for nonce and md5 salt. Copies what it needs. With TLS, cb_data/cb_len (at most 64 bytes) is
+ * the tls-server-end-point binding (RFC 5929) and SCRAM-SHA-256-PLUS is offered too; NULL without TLS.
+ *
+ * What a mock can't hide: a plain secret costs one run of PBKDF2 at the client's proof, verifiers and mocks none; and a
+ * mock of auth_type md5 asks for md5, so where secrets are mostly SCRAM verifiers pass AUTH_SCRAM for unknown users. */
 struct auth_client *auth_client_new(enum auth_method method, const char *user, const struct secret *secret,
 				    uint32_t iterations, const uint8_t mock_key[32], const uint8_t entropy[64],
 				    const uint8_t *cb_data, size_t cb_len);
-/* First call: writes the AuthenticationRequest ('R' message, whole) to out and returns AUTH_MORE, or AUTH_OK for trust (writes
- * nothing; AuthenticationOk itself is the caller's to write). */
+/* First call: writes the AuthenticationRequest ('R' message, whole) to out and returns AUTH_MORE, or AUTH_OK for trust
+ * (writes nothing; AuthenticationOk itself is the caller's to write). */
 enum auth_verdict auth_client_start(struct auth_client *a, struct buf *out);
-/* Body of a 'p' message. AUTH_OK may have written to out (SASLFinal). */
+/* Body of a 'p' message. AUTH_OK may have written to out (SASLFinal); AUTH_FAIL writes nothing. Passwords of
+ * SECRET_TEXT_MAX bytes or more could not be kept and are wrong ones. */
 enum auth_verdict auth_client_feed(struct auth_client *a, const uint8_t *body, size_t len, struct buf *out);
-/* After AUTH_OK: what the exchange has learnt for logging in to servers: the plain password (auth_type plain), the SCRAM keys
- * (verifier with have_client_key), else the secret given. Fills *out. */
+/* After AUTH_OK: what the exchange has learnt for logging in to servers: the plain password (auth_type plain), the
+ * SCRAM keys (verifier with have_client_key), else the secret given. Fills *out; SECRET_NONE before AUTH_OK. */
 void auth_client_learned(const struct auth_client *a, struct secret *out);
 /* After AUTH_FAIL: SQLSTATE and message; constant strings. "28P01" and PostgreSQL's wording with the user name is the
  * caller's to compose when this is NULL; protocol violations ("08P01") have their own message. */
