@@ -1,0 +1,735 @@
+#include "server/stream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	ST_CONNECTING = 1 << 0,
+	ST_HANDSHAKE = 1 << 1,
+	ST_BROKEN = 1 << 2,   /* writing failed; closed() is still owed */
+	ST_CLOSED = 1 << 3,   /* closed() was called or is being called */
+	ST_RD_ON = 1 << 4,    /* the read event is in epoll */
+	ST_WR_ON = 1 << 5,    /* the socket would block: the write event is in epoll */
+	ST_WAKING = 1 << 6,
+	ST_TELL = 1 << 7,     /* readable() was asked for */
+	ST_FULL = 1 << 8,     /* drained() is owed */
+	ST_RD_WANTS_WR = 1 << 9, /* SSL_read can't go on before the socket takes bytes, and the other way round */
+	ST_WR_WANTS_RD = 1 << 10,
+};
+
+enum { TURN_READS = 4 }; /* chunks one stream may take before the others have their turn */
+
+/* What a read or write gave, besides a number of bytes. */
+enum { GOT_EOF = 0, GOT_NOTHING = -1, GOT_ERROR = -2 };
+
+/* Buffers */
+
+static void pool_lend(struct stream_pool *pool, struct buf *b)
+{
+	b->data = pool->blocks;
+	if (b->data) {
+		memcpy(&pool->blocks, b->data, sizeof pool->blocks);
+		pool->count--;
+	} else {
+		b->data = malloc(STREAM_READ_CHUNK);
+		if (!b->data)
+			abort();
+	}
+	b->cap = STREAM_READ_CHUNK;
+	b->start = b->end = 0;
+}
+
+static void pool_return(struct stream_pool *pool, struct buf *b)
+{
+	if (b->cap == STREAM_READ_CHUNK && pool->count < STREAM_POOL_MAX) {
+		memcpy(b->data, &pool->blocks, sizeof pool->blocks);
+		pool->blocks = b->data;
+		pool->count++;
+		memset(b, 0, sizeof *b);
+	} else {
+		buf_release(b);
+	}
+}
+
+static void return_if_empty(struct stream *s, struct buf *b)
+{
+	if (b->data && !buf_len(b))
+		pool_return(s->pool, b);
+}
+
+void stream_pool_release(struct stream_pool *pool)
+{
+	while (pool->blocks) {
+		void *block = pool->blocks;
+
+		memcpy(&pool->blocks, block, sizeof pool->blocks);
+		free(block);
+	}
+	pool->count = 0;
+}
+
+struct buf *stream_out(struct stream *s)
+{
+	if (!s->out.data)
+		pool_lend(s->pool, &s->out);
+	return &s->out;
+}
+
+void stream_move(struct stream *to, struct stream *from, size_t n)
+{
+	if (!n)
+		return;
+	if (n == buf_len(&from->in) && !buf_len(&to->out)) {
+		return_if_empty(to, &to->out);
+		to->out = from->in;
+		memset(&from->in, 0, sizeof from->in);
+		return;
+	}
+	buf_add(stream_out(to), buf_head(&from->in), n);
+	buf_consume(&from->in, n);
+}
+
+/* Room for a sensible read: what is left of the block when that is enough, else a bigger one. */
+static size_t make_room(struct stream *s)
+{
+	struct buf *b = &s->in;
+
+	if (!b->data)
+		pool_lend(s->pool, b);
+	if (b->cap - b->end < STREAM_READ_CHUNK / 2) {
+		size_t free_bytes = b->cap - buf_len(b);
+
+		buf_room(b, free_bytes >= STREAM_READ_CHUNK / 2 ? free_bytes : STREAM_READ_CHUNK);
+	}
+	return b->cap - b->end;
+}
+
+/* Events. The flags spare libevent and the kernel what they know already. */
+
+static void set_reading(struct stream *s, bool on)
+{
+	if (on == !!(s->state & ST_RD_ON))
+		return;
+	s->state ^= ST_RD_ON;
+	if (on)
+		event_add(&s->rd, NULL);
+	else
+		event_del(&s->rd);
+}
+
+static void set_writing(struct stream *s, bool on)
+{
+	if (on == !!(s->state & ST_WR_ON))
+		return;
+	s->state ^= ST_WR_ON;
+	if (on)
+		event_add(&s->wr, NULL);
+	else
+		event_del(&s->wr);
+}
+
+/* A timer that is due at once, not event_active(): that would run before the sockets are looked at again, and a stream
+ * that keeps waking itself would starve the others. */
+static void wake(struct stream *s)
+{
+	static const struct timeval at_once = {0, 0};
+
+	if (s->state & ST_WAKING)
+		return;
+	s->state |= ST_WAKING;
+	event_add(&s->wake, &at_once);
+}
+
+/* Calls out; false when the stream was released meanwhile and must not be touched. */
+static bool tell(struct stream *s, void (*call)(void *owner))
+{
+	bool gone = false;
+
+	s->gone = &gone;
+	call(s->owner);
+	if (gone)
+		return false;
+	s->gone = NULL;
+	return true;
+}
+
+/* Keeps the first cause: what follows is its echo. */
+static void note_error(struct stream *s, const char *what, const char *words)
+{
+	if (!s->error[0])
+		snprintf(s->error, sizeof s->error, "%s: %s", what, words);
+}
+
+/* The last call out of this stream: nothing may be touched after it. */
+static void end(struct stream *s)
+{
+	s->state |= ST_CLOSED;
+	set_reading(s, false);
+	set_writing(s, false);
+	event_del(&s->wake);
+	if (!s->error[0])
+		snprintf(s->error, sizeof s->error, "end of file");
+	s->ops->closed(s->owner, s->error);
+}
+
+/* TLS */
+
+static const char *tls_words(const struct stream *s)
+{
+	unsigned long code = ERR_peek_error();
+	long verdict = SSL_get_verify_result(s->ssl);
+	const char *words;
+
+	if (s->state & ST_HANDSHAKE && verdict != X509_V_OK)
+		return X509_verify_cert_error_string(verdict);
+	if (!code)
+		return errno ? strerror(errno) : "end of file";
+	words = ERR_reason_error_string(code);
+	return words ? words : "unknown error";
+}
+
+/* Why a TLS call gave no bytes. For a read that wants to write, reading stops until the socket takes bytes: it would
+ * come up readable again and again. */
+static int tls_trouble(struct stream *s, int ret, bool reading)
+{
+	switch (SSL_get_error(s->ssl, ret)) {
+	case SSL_ERROR_WANT_READ:
+		if (!reading) {
+			s->state |= ST_WR_WANTS_RD;
+			set_reading(s, true);
+		}
+		return GOT_NOTHING;
+	case SSL_ERROR_WANT_WRITE:
+		if (reading) {
+			s->state |= ST_RD_WANTS_WR;
+			set_reading(s, false);
+		}
+		set_writing(s, true);
+		return GOT_NOTHING;
+	case SSL_ERROR_ZERO_RETURN:
+		return GOT_EOF;
+	default: /* closed without a word: PostgreSQL's messages have lengths of their own, nothing can be cut short unseen */
+		if (ERR_peek_error() ? ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING : !errno)
+			return GOT_EOF;
+		note_error(s, "TLS error", tls_words(s));
+		return GOT_ERROR;
+	}
+}
+
+static ssize_t tls_receive(struct stream *s, uint8_t *to, size_t room)
+{
+	size_t got = 0;
+	int n;
+
+	if (room > INT32_MAX)
+		room = INT32_MAX;
+	do {
+		ERR_clear_error();
+		errno = 0;
+		n = SSL_read(s->ssl, to + got, (int)(room - got));
+		if (n <= 0) {
+			n = tls_trouble(s, n, true);
+			if (!got)
+				return n;
+			if (n != GOT_NOTHING)
+				wake(s); /* the end is seen again after these bytes */
+			return (ssize_t)got;
+		}
+		got += (size_t)n;
+	} while (got < room && SSL_has_pending(s->ssl));
+	return (ssize_t)got;
+}
+
+static ssize_t tls_send(struct stream *s)
+{
+	size_t len = buf_len(&s->out);
+	int n;
+
+	ERR_clear_error();
+	errno = 0;
+	n = SSL_write(s->ssl, buf_head(&s->out), len > INT32_MAX ? INT32_MAX : (int)len);
+	if (n > 0)
+		return n;
+	n = tls_trouble(s, n, false);
+	if (n == GOT_EOF) {
+		note_error(s, "TLS error", "closed by the peer");
+		n = GOT_ERROR;
+	}
+	return n;
+}
+
+/* Plain */
+
+static ssize_t plain_receive(struct stream *s, uint8_t *to, size_t room)
+{
+	ssize_t n;
+
+	do
+		n = recv(s->fd, to, room, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return n;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return GOT_NOTHING;
+	note_error(s, "recv failed", strerror(errno));
+	return GOT_ERROR;
+}
+
+static ssize_t plain_send(struct stream *s)
+{
+	size_t len = buf_len(&s->out);
+	ssize_t n;
+
+	do
+		n = send(s->fd, buf_head(&s->out), len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0) {
+		if ((size_t)n < len) /* full: asking again would only say so */
+			set_writing(s, true);
+		return n;
+	}
+	if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		set_writing(s, true);
+		return GOT_NOTHING;
+	}
+	note_error(s, "send failed", strerror(errno));
+	return GOT_ERROR;
+}
+
+/* Writing */
+
+static void push(struct stream *s)
+{
+	while (buf_len(&s->out)) {
+		ssize_t n = s->ssl ? tls_send(s) : plain_send(s);
+
+		if (n == GOT_ERROR) {
+			s->state |= ST_BROKEN;
+			set_writing(s, false);
+			wake(s);
+			return;
+		}
+		if (n < 0)
+			break;
+		buf_consume(&s->out, (size_t)n);
+		s->written_bytes += (uint64_t)n;
+		if (!s->ssl && s->state & ST_WR_ON && buf_len(&s->out))
+			break;
+	}
+	if (!buf_len(&s->out)) {
+		return_if_empty(s, &s->out);
+		if (!(s->state & ST_RD_WANTS_WR))
+			set_writing(s, false);
+	} else if (buf_len(&s->out) > STREAM_HIGH) {
+		s->state |= ST_FULL;
+	}
+}
+
+bool stream_flush(struct stream *s)
+{
+	if (s->state & (ST_BROKEN | ST_CLOSED))
+		return false;
+	if (s->state & (ST_CONNECTING | ST_HANDSHAKE | ST_WR_ON | ST_WR_WANTS_RD)) {
+		if (buf_len(&s->out) > STREAM_HIGH)
+			s->state |= ST_FULL;
+		return true;
+	}
+	push(s);
+	return !(s->state & ST_BROKEN);
+}
+
+bool stream_full(const struct stream *s)
+{
+	return buf_len(&s->out) > STREAM_HIGH;
+}
+
+/* Reading */
+
+static ssize_t receive(struct stream *s, size_t room)
+{
+	uint8_t *to = s->in.data + s->in.end;
+	ssize_t n = s->ssl ? tls_receive(s, to, room) : plain_receive(s, to, room);
+
+	if (n > 0) {
+		buf_commit(&s->in, (size_t)n);
+		s->read_bytes += (uint64_t)n;
+		s->state &= ~(uint32_t)ST_TELL; /* readable() comes anyway */
+	}
+	return n;
+}
+
+/* One turn of reading. May end in a release: callers return at once. */
+static void take(struct stream *s)
+{
+	bool more = false;
+
+	for (int i = 0; i < TURN_READS; i++) {
+		size_t room = make_room(s);
+		ssize_t n = receive(s, room);
+
+		more = false;
+		if (n == GOT_EOF || n == GOT_ERROR) {
+			s->eof = n == GOT_EOF && !s->error[0];
+			return_if_empty(s, &s->in);
+			end(s);
+			return;
+		}
+		if (n == GOT_NOTHING)
+			break;
+		if (!tell(s, s->ops->readable))
+			return;
+		more = (size_t)n == room;
+		if (!more || s->paused || s->state & (ST_BROKEN | ST_HANDSHAKE))
+			break;
+	}
+	return_if_empty(s, &s->in);
+	/* What is left in the socket, epoll tells again; what is left inside of TLS, nobody would. */
+	if (more && s->ssl && !s->paused && !(s->state & ST_HANDSHAKE) && SSL_has_pending(s->ssl))
+		wake(s);
+}
+
+/* Writing has failed, but the peer's last words (why it hung up) may still be there to read. Not over TLS: OpenSSL
+ * wants no further call after a failed one. */
+static void take_last_words(struct stream *s)
+{
+	while (!s->paused && !s->ssl) {
+		ssize_t n = receive(s, make_room(s));
+
+		if (n <= 0)
+			break;
+		if (!tell(s, s->ops->readable))
+			return;
+	}
+	return_if_empty(s, &s->in);
+	end(s);
+}
+
+/* Connecting and handshakes */
+
+static void finish_connect(struct stream *s)
+{
+	int err = 0;
+	socklen_t len = sizeof err;
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	if (err) {
+		note_error(s, "connect failed", strerror(err));
+		end(s);
+		return;
+	}
+	s->state &= ~(uint32_t)ST_CONNECTING;
+	set_writing(s, false);
+	set_reading(s, true);
+	push(s);
+	tell(s, s->ops->ready);
+}
+
+static void handshake(struct stream *s)
+{
+	int n;
+
+	ERR_clear_error();
+	errno = 0;
+	n = SSL_do_handshake(s->ssl);
+	if (n == 1) {
+		s->state &= ~(uint32_t)ST_HANDSHAKE;
+		set_writing(s, false);
+		set_reading(s, true);
+		push(s);
+		if (SSL_has_pending(s->ssl))
+			wake(s); /* came in the same packet as the end of the handshake */
+		tell(s, s->ops->ready);
+		return;
+	}
+	switch (SSL_get_error(s->ssl, n)) {
+	case SSL_ERROR_WANT_READ:
+		set_writing(s, false);
+		set_reading(s, true);
+		return;
+	case SSL_ERROR_WANT_WRITE:
+		set_reading(s, false);
+		set_writing(s, true);
+		return;
+	default:
+		note_error(s, "TLS handshake failed", tls_words(s));
+		end(s);
+	}
+}
+
+/* Entries from the loop */
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state & ST_HANDSHAKE) {
+		handshake(s);
+		return;
+	}
+	if (s->state & ST_WR_WANTS_RD) {
+		s->state &= ~(uint32_t)ST_WR_WANTS_RD;
+		push(s);
+	}
+	if (s->paused || s->state & ST_BROKEN) /* only now does a pause cost a system call */
+		set_reading(s, false);
+	else
+		take(s);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state & ST_CONNECTING) {
+		finish_connect(s);
+		return;
+	}
+	if (s->state & ST_HANDSHAKE) {
+		handshake(s);
+		return;
+	}
+	if (s->state & ST_RD_WANTS_WR) {
+		s->state &= ~(uint32_t)ST_RD_WANTS_WR;
+		set_reading(s, true);
+		wake(s);
+	}
+	push(s);
+	if (s->state & ST_BROKEN)
+		return; /* woken for it */
+	if (s->state & ST_FULL && buf_len(&s->out) < STREAM_LOW) {
+		s->state &= ~(uint32_t)ST_FULL;
+		tell(s, s->ops->drained);
+	}
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	s->state &= ~(uint32_t)ST_WAKING;
+	if (s->state & ST_HANDSHAKE) {
+		handshake(s);
+		return;
+	}
+	if (s->state & ST_BROKEN) {
+		take_last_words(s);
+		return;
+	}
+	if (s->paused || s->state & ST_CONNECTING)
+		return;
+	if (s->state & ST_TELL) {
+		s->state &= ~(uint32_t)ST_TELL;
+		if (!tell(s, s->ops->readable))
+			return;
+	}
+	if (s->ssl && !s->paused && !(s->state & (ST_HANDSHAKE | ST_BROKEN)))
+		take(s);
+	else
+		return_if_empty(s, &s->in);
+}
+
+/* The rest of the contract */
+
+void stream_init(struct stream *s, struct event_base *base, struct stream_pool *pool, int fd, bool connecting,
+		 const struct stream_owner_ops *ops, void *owner)
+{
+	memset(s, 0, sizeof *s);
+	s->base = base;
+	s->pool = pool;
+	s->ops = ops;
+	s->owner = owner;
+	s->fd = fd;
+	event_assign(&s->rd, base, fd, EV_READ | EV_PERSIST, on_read, s);
+	event_assign(&s->wr, base, fd, EV_WRITE | EV_PERSIST, on_write, s);
+	event_assign(&s->wake, base, -1, 0, on_wake, s);
+	if (connecting) {
+		s->state = ST_CONNECTING;
+		set_writing(s, true);
+	} else {
+		set_reading(s, true);
+	}
+}
+
+void stream_release(struct stream *s)
+{
+	if (!s->base)
+		return;
+	if (s->gone)
+		*s->gone = true;
+	event_del(&s->rd);
+	event_del(&s->wr);
+	event_del(&s->wake);
+	if (s->ssl) {
+		ERR_clear_error();
+		if (!(s->state & (ST_HANDSHAKE | ST_BROKEN)) && !(s->state & ST_CLOSED && !s->eof))
+			SSL_shutdown(s->ssl);
+		SSL_free(s->ssl);
+		ERR_clear_error();
+	}
+	close(s->fd);
+	if (s->in.data)
+		pool_return(s->pool, &s->in);
+	if (s->out.data)
+		pool_return(s->pool, &s->out);
+	s->ssl = NULL;
+	s->fd = -1;
+	s->gone = NULL;
+	s->base = NULL;
+	s->state = ST_CLOSED;
+}
+
+void stream_pause(struct stream *s)
+{
+	s->paused = true;
+}
+
+void stream_resume(struct stream *s)
+{
+	s->paused = false;
+	if (s->state & (ST_CLOSED | ST_CONNECTING | ST_HANDSHAKE))
+		return;
+	if (!(s->state & ST_RD_WANTS_WR))
+		set_reading(s, true);
+	if (buf_len(&s->in))
+		s->state |= ST_TELL;
+	if (s->state & ST_TELL || (s->ssl && SSL_has_pending(s->ssl)))
+		wake(s);
+}
+
+void stream_rewake(struct stream *s)
+{
+	if (s->state & ST_CLOSED)
+		return;
+	s->state |= ST_TELL;
+	if (!s->paused)
+		wake(s);
+}
+
+static bool start_tls(struct stream *s, SSL *ssl)
+{
+	if (!SSL_set_fd(ssl, s->fd)) {
+		SSL_free(ssl);
+		return false;
+	}
+	s->ssl = ssl;
+	s->state |= ST_HANDSHAKE;
+	wake(s); /* a client speaks first, a server may have its hello already */
+	return true;
+}
+
+static bool may_start_tls(const struct stream *s)
+{
+	return !s->ssl && !buf_len(&s->in) && !buf_len(&s->out) && !(s->state & (ST_CONNECTING | ST_BROKEN | ST_CLOSED));
+}
+
+bool stream_start_tls_server(struct stream *s, SSL_CTX *ctx)
+{
+	SSL *ssl = may_start_tls(s) ? SSL_new(ctx) : NULL;
+
+	if (!ssl)
+		return false;
+	SSL_set_accept_state(ssl);
+	return start_tls(s, ssl);
+}
+
+static bool is_address(const char *host)
+{
+	uint8_t raw[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, host, raw) == 1 || inet_pton(AF_INET6, host, raw) == 1;
+}
+
+/* Names the server we want: to itself (not for addresses, RFC 6066), and to the check of its certificate. */
+static bool expect_host(SSL *ssl, const char *host, bool verify)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	bool named = host && host[0], address = named && is_address(host);
+
+	if (named && !address && !SSL_set_tlsext_host_name(ssl, host))
+		return false;
+	if (!verify)
+		return true;
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (!named)
+		return false;
+	return address ? X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1 : X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
+}
+
+bool stream_start_tls_client(struct stream *s, SSL_CTX *ctx, const char *hostname, bool verify_host)
+{
+	SSL *ssl = may_start_tls(s) ? SSL_new(ctx) : NULL;
+
+	if (!ssl)
+		return false;
+	SSL_set_connect_state(ssl);
+	if (!expect_host(ssl, hostname, verify_host)) {
+		SSL_free(ssl);
+		return false;
+	}
+	return start_tls(s, ssl);
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+	return s->ssl && !(s->state & ST_HANDSHAKE);
+}
+
+static int dh_bits(SSL *ssl)
+{
+	EVP_PKEY *key = NULL;
+	int bits = 0;
+
+	if (SSL_is_server(ssl) ? SSL_get_tmp_key(ssl, &key) : SSL_get_peer_tmp_key(ssl, &key))
+		bits = EVP_PKEY_get_bits(key);
+	EVP_PKEY_free(key);
+	return bits;
+}
+
+void stream_tls_name(const struct stream *s, char *buf, size_t cap)
+{
+	const SSL_CIPHER *cipher;
+	int kx, n;
+
+	if (cap)
+		buf[0] = '\0';
+	cipher = stream_is_tls(s) ? SSL_get_current_cipher(s->ssl) : NULL;
+	if (!cipher)
+		return;
+	n = snprintf(buf, cap, "%s/%s", SSL_get_version(s->ssl), SSL_CIPHER_get_name(cipher));
+	if (n < 0 || (size_t)n >= cap)
+		return;
+	kx = SSL_CIPHER_get_kx_nid(cipher); /* up to TLS 1.2 the suite names it */
+	if (kx == NID_kx_ecdhe)
+		snprintf(buf + n, cap - (size_t)n, "/ECDH=%s", OBJ_nid2sn((int)SSL_get_negotiated_group(s->ssl)));
+	else if (kx == NID_kx_dhe)
+		snprintf(buf + n, cap - (size_t)n, "/DH=%d", dh_bits(s->ssl));
+}
+
+size_t stream_tls_binding(const struct stream *s, uint8_t out[64])
+{
+	X509 *cert;
+	const EVP_MD *md;
+	unsigned len = 0;
+	int nid;
+
+	if (!stream_is_tls(s))
+		return 0;
+	cert = SSL_is_server(s->ssl) ? SSL_get_certificate(s->ssl) : SSL_get0_peer_certificate(s->ssl);
+	if (!cert || !X509_get_signature_info(cert, &nid, NULL, NULL, NULL))
+		return 0;
+	if (nid == NID_md5 || nid == NID_sha1)
+		nid = NID_sha256; /* RFC 5929, 4.1 */
+	md = EVP_get_digestbynid(nid);
+	if (!md || !X509_digest(cert, md, out, &len))
+		return 0;
+	return len;
+}
