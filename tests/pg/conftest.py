@@ -1,0 +1,71 @@
+"""Fixtures: one PostgreSQL for the whole run, one pooler a module, scenarios played on both."""
+
+import pytest
+
+import differential
+import rows
+import servers
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "row(name): the row of the session-state contract a test holds to")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark in item.iter_markers("row"):
+            assert mark.args[0] in rows.ROWS, "%s: no row %r" % (item.nodeid, mark.args[0])
+            item.user_properties.append(("row", mark.args[0]))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    space = servers.Workspace()
+    try:
+        server = servers.Cluster(space)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        servers.kill_all()
+        space.remove()
+
+
+@pytest.fixture(scope="module")
+def pooler(cluster):
+    """The module's pooler with default options; see servers.Pooler for its databases."""
+    front = servers.Pooler(cluster)
+    try:
+        yield front
+    finally:
+        front.stop()
+
+
+@pytest.fixture(scope="module")
+def stage(cluster, pooler):
+    """Where scenarios of this module are played."""
+    with differential.Stage(cluster, pooler) as made:
+        yield made
+
+
+@pytest.fixture
+def start_pooler(cluster):
+    """Starts poolers with options of one's own; all are stopped, and must stop cleanly, when the test is over."""
+    if servers.POOLER == "direct":
+        pytest.skip("there is no pooler to test")
+    started = []
+
+    def start(options=None, databases=None, users=None):
+        started.append(servers.Pooler(cluster, options, databases, users))
+        return started[-1]
+
+    yield start
+    failures = []
+    for front in started:
+        try:
+            front.stop()
+        except AssertionError as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]

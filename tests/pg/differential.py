@@ -1,0 +1,384 @@
+"""The same scenario directly on PostgreSQL and through the pooler; the transcripts must be equal.
+
+A scenario is a function that takes a Scene and plays clients by it. What each client sends and reads goes into one
+transcript. Through the pooler, strangers (noise: real clients of the same database and user) dirty the backends
+between any two rounds of the scenario, so that a client which gets a backend back gets one that others used:
+
+    @scenario("SET carried")
+    def search_path_survives(s):
+        a = s.client("a")
+        a.q("SET search_path = s1")
+        a.q("SELECT v FROM t")
+
+It becomes one test a pool size: need (how many backends the scenario holds at once, 1 if not told) and one more.
+
+Noise comes only while the pool has a backend that no client of the scenario is linked to; then it must be served,
+which also proves that links and pins end when they should. A client is linked while it is in a transaction or owes
+an answer, which the scene sees by itself, and while it is pinned, which the scenario says:
+
+    a.pins("DECLARE c CURSOR WITH HOLD FOR ...")     # linked from here
+    a.frees("CLOSE c")                               # until here
+
+Permitted differences: process ids and cancel keys. They are masked, a notification's sender by name.
+"""
+
+import difflib
+import os
+import random
+
+import pytest
+
+import rawpg
+import rows
+import servers
+
+NOISE_OWN = os.environ.get("NOISE") == "own"
+
+
+class Silent(AssertionError):
+    """The pooler kept someone waiting."""
+
+
+class Actor(rawpg.Conn):
+    """A client of a scenario: a raw connection whose every word goes into the scene's transcript."""
+
+    def __init__(self, scene, name, **how):
+        self.scene, self.name = scene, name
+        self.pinned = False
+        self.owed = False
+        super().__init__(**how)
+
+    def saw(self, event):
+        if event[0] == "NotificationResponse":
+            event = (event[0], self.scene.who(self, event[1])) + event[2:]
+        self.scene.note("%s <   %s" % (self.name, " ".join(repr(part) if i else part for i, part in enumerate(event))))
+
+    def said(self, label):
+        self.scene.note("%s  > %s" % (self.name, label))
+
+    def send(self):
+        self.owed = True
+        return super().send()
+
+    def go(self, ready=1):
+        events = super().go(ready)
+        self.owed = False
+        self.scene.between()
+        return events
+
+    def linked(self):
+        return not self.closed and (self.pinned or self.owed or self.status != "I")
+
+    def pins(self, sql=None):
+        """From this statement on the client keeps its backend."""
+        self.pinned = True
+        return self.q(sql) if sql else None
+
+    def frees(self, sql=None):
+        """This statement ends the last reason to keep the backend."""
+        self.pinned = False
+        return self.q(sql) if sql else self.scene.between()
+
+    def drop(self):
+        super().drop()
+        self.pinned = self.owed = False
+
+    def leave(self):
+        """Closes without a word: the network is gone."""
+        self.scene.note("%s  > (gone)" % self.name)
+        self.drop()
+        self.scene.between()
+
+    def quit(self):
+        """Says goodbye."""
+        self.scene.note("%s  > Terminate" % self.name)
+        self.terminate()
+        self.scene.between()
+
+
+class Scene:
+    """One playing of one scenario, in one place."""
+
+    def __init__(self, connect, noise=None, slots=0, admin=None):
+        self._connect, self._noise, self._slots, self.admin = connect, noise, slots, admin
+        self.transcript, self.actors = [], []
+
+    def note(self, line):
+        self.transcript.append(line)
+
+    def who(self, reader, pid):
+        for actor in self.actors + [reader]:
+            if actor.pid == pid:
+                return "itself" if actor is reader else actor.name
+        return "a stranger"
+
+    def client(self, name="a", user="app", **how):
+        """Connects a client; keyword arguments beyond rawpg.Conn's are startup parameters."""
+        params = dict(how.pop("params", {}))
+        known = ("password", "deadline", "protocol", "login", "tls", "database")
+        conn = {key: how.pop(key) for key in known if key in how}
+        params.update(how)
+        self.note("%s  > connects as %s %s" % (name, user, params or ""))
+        self.between(user)
+        actor = self._connect(self, name, user, params, conn)
+        self.actors.append(actor)
+        self.between(user)
+        return actor
+
+    def between(self, user=None):
+        """A pause between two rounds: strangers come, if the pool has room for one."""
+        if not self._noise:
+            return
+        users = {user} if user else {actor.user for actor in self.actors}
+        for name in sorted(users):
+            if sum(actor.linked() for actor in self.actors if actor.user == name) < self._slots:
+                self._noise.come(name)
+
+    def tell(self, what):
+        """Puts a fact the scenario found out into the transcript."""
+        self.note("        %s" % (what,))
+
+    def leave(self):
+        for actor in self.actors:
+            try:
+                actor.terminate()
+            except (OSError, rawpg.Deadline):
+                actor.drop()
+
+
+class Dirt(rawpg.Conn):
+    """A stranger. What it is told matters to nobody here; that it is served does."""
+
+    def q(self, sql):
+        return self.query(sql).go()
+
+
+def _settings(c, rng):
+    for sql in rng.sample([
+            "SET search_path = s5, pg_catalog", "SET TimeZone = 'Asia/Tokyo'", "SET DateStyle = 'German, DMY'",
+            "SET application_name = 'a stranger'", "SET my.a = 'a stranger''s'", "SET my.b = 'a stranger''s'",
+            "SET app.tenant = 'b'", "SET statement_timeout = 54321", "SET IntervalStyle = 'sql_standard'",
+            "SET extra_float_digits = -5", "SET bytea_output = 'escape'", "SET work_mem = '7MB'",
+            "SET client_encoding = 'LATIN1'", "SET standard_conforming_strings = off",
+            "SET default_transaction_isolation = 'repeatable read'", "SET lock_timeout = '54s'",
+            "SET client_min_messages = 'warning'; SET lc_messages = 'C'",
+            "SELECT set_config('my.a', 'computed', false)",
+            "BEGIN; SET search_path = s4; SET my.c = 'gone'; ROLLBACK",
+            "BEGIN; SET LOCAL search_path = s4; COMMIT"], 5) + ["SET search_path = s5, public", "SET my.a = 'dirt'"]:
+        c.q(sql)
+
+
+def _roles(c, rng):
+    c.q(rng.choice(["RESET ROLE", "SET ROLE NONE", "BEGIN; SET ROLE r4; ROLLBACK"]))
+    c.q("SET ROLE r5")
+
+
+def _prepared(c, rng):
+    for name in ("p1", "p2"):
+        c.close_("S", name).parse(name, "SELECT 'a stranger''s %s'::text" % name).bind("", name).execute().sync().go()
+    c.q("DEALLOCATE ALL")
+    c.q("PREPARE p1 AS SELECT 'a stranger''s'::text AS dirt")
+    c.q(rng.choice(["EXECUTE p1", "DEALLOCATE p1; PREPARE p1 AS SELECT 1", "PREPARE p2(int) AS SELECT $1 + 1000"]))
+
+
+def _unnamed(c, rng):
+    c.parse("", "SELECT 'a stranger''s unnamed'::text AS v").bind("").sync().go()
+
+
+def _temp(c, rng):
+    c.q("CREATE TEMP TABLE tt (dirt text); DROP TABLE pg_temp.tt")
+    c.q("BEGIN; CREATE TEMP TABLE t (dirt text); ROLLBACK")
+
+
+def _cursors(c, rng):
+    c.q("DECLARE c1 CURSOR WITH HOLD FOR SELECT 'a stranger''s'::text")
+    c.q("FETCH c1")
+    c.q(rng.choice(["CLOSE c1", "CLOSE ALL"]))
+
+
+def _locks(c, rng):
+    c.q("SELECT pg_advisory_lock(77); SELECT pg_advisory_unlock(77)")
+    c.q("SELECT pg_advisory_unlock_all()")
+
+
+def _listen(c, rng):
+    c.q("LISTEN dirt; UNLISTEN dirt")
+    c.q("UNLISTEN *")
+
+
+def _reset(c, rng):
+    c.q(rng.choice(["DISCARD ALL", "RESET ALL", "DEALLOCATE ALL", "DISCARD PLANS"]))
+
+
+KINDS = {"settings": _settings, "roles": _roles, "prepared": _prepared, "unnamed": _unnamed, "temp": _temp,
+         "cursors": _cursors, "locks": _locks, "listen": _listen, "reset": _reset}
+
+
+class Noise:
+    """The strangers of one pool. Each visit is a few kinds of dirt by one of two clients in turn."""
+
+    def __init__(self, pooler, pool):
+        self.pooler, self.pool = pooler, pool
+        self.conns = {}
+        self.reset("")
+
+    def reset(self, seed, kinds=()):
+        self.rng = random.Random(seed)
+        self.kinds = list(kinds) or sorted(KINDS)
+        self.turn = 0
+
+    def come(self, user):
+        self.turn += 1
+        key = user, self.turn % 2
+        try:
+            conn = self.conns.get(key)
+            if conn is None or conn.closed:
+                conn = self.conns[key] = self._connect(user)
+            chosen = self.rng.sample(self.kinds, min(3, len(self.kinds)))
+            if "settings" in self.kinds and self.turn % 3 and "settings" not in chosen:
+                chosen.append("settings")
+            for kind in chosen:
+                KINDS[kind](conn, self.rng)
+        except (rawpg.Deadline, rawpg.Gone) as why:
+            self.forget()
+            raise Silent("a stranger was not served though the pool has a free backend: %s" % why) from None
+
+    def _connect(self, user):
+        conn = Dirt(self.pooler.address, user, self.pooler.database(self.pool), password=servers.SECRETS.get(user))
+        if conn.closed:
+            raise rawpg.Gone("the pooler refused a stranger's login")
+        return conn
+
+    def forget(self):
+        for conn in self.conns.values():
+            conn.drop()
+        self.conns.clear()
+
+
+class Stage:
+    """Where scenarios are played: a cluster and a pooler, with noise for each pool size."""
+
+    def __init__(self, cluster, pooler):
+        self.cluster, self.pooler = cluster, pooler
+        self.noise = {}
+        self.direct = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        for noise in self.noise.values():
+            noise.forget()
+
+    def _scene(self, address, database, noise=None, slots=0):
+        def connect(scene, name, user, params, conn):
+            conn.setdefault("password", servers.SECRETS.get(user))
+            return Actor(scene, name, address=address, user=user,
+                         **{"database": database, "params": params, **conn})
+        return Scene(connect, noise, slots, self.cluster.admin)
+
+    def _perform(self, scene, play, args):
+        try:
+            play(scene, *args)
+        except (rawpg.Deadline, rawpg.Gone, Silent) as why:
+            scene.note("!! %s" % why)
+            return why
+        finally:
+            scene.leave()
+        return None
+
+    def expected(self, play, args):
+        """What PostgreSQL itself answers."""
+        key = play, args
+        if key not in self.direct:
+            self.cluster.tidy()
+            scene = self._scene(self.cluster.address, "app")
+            why = self._perform(scene, play, args)
+            assert not why, "the scenario itself does not work: %s\n%s" % (why, "\n".join(scene.transcript))
+            self.direct[key] = scene.transcript
+        return self.direct[key]
+
+    def play(self, play, pool, kinds=(), args=()):
+        """Plays a scenario in both places and fails with the difference."""
+        expected = self.expected(play, args)
+        if pool not in self.noise:
+            self.noise[pool] = Noise(self.pooler, pool)
+        noise = self.noise[pool]
+        noise.reset(play.__name__, kinds)
+        self.cluster.tidy()
+        scene = self._scene(self.pooler.address, self.pooler.database(pool), noise, pool)
+        try:
+            self._perform(scene, play, args)
+            if scene.transcript != expected:
+                raise AssertionError("through the pooler (pool of %d) it went otherwise:\n%s" % (
+                    pool, readable(expected, scene.transcript)))
+        except BaseException:
+            self._start_over()
+            raise
+
+    def _start_over(self):
+        """After a failure: nobody keeps a lock, a wrong state or a dead pooler for the next scenario."""
+        for noise in self.noise.values():
+            noise.forget()
+        self.cluster.throw_out()
+        if not self.pooler.alive():
+            output = self.pooler.process.output() + self.pooler.reports()
+            self.pooler.start()
+            raise AssertionError("the pooler died\n" + output)
+
+
+def readable(expected, got):
+    """A diff with some lines before and after; - is what PostgreSQL says, + what came through the pooler."""
+    return "\n".join(line.rstrip("\n") for line in difflib.unified_diff(
+        expected, got, "direct", "pooler", lineterm="", n=6))
+
+
+BY_EXTENDED = ", extended"  # these run with the smaller pool only
+
+
+def scenario(row, need=1, pools=None, args=None):
+    """Makes a test of a scenario; args: a dict of id -> tuple of further arguments, one test each."""
+    kinds = rows.ROWS[row] if NOISE_OWN else ()
+
+    def decorate(play):
+        cases = args or {"": ()}
+        params = [pytest.param(pool, case, id="%s-pool%d%s" % (row, pool, "-" + name if name else ""))
+                  for name, case in cases.items() for pool in (pools or (need, need + 1))
+                  if pool == need or not name.endswith(BY_EXTENDED)]
+
+        @pytest.mark.row(row)
+        @pytest.mark.parametrize("pool, case", params)
+        def test(stage, pool, case):
+            stage.play(play, pool, kinds, case)
+        test.__doc__ = play.__doc__
+        test.__name__ = play.__name__
+        return test
+    return decorate
+
+
+def _say(client, step, extended):
+    if callable(step):
+        step(client)
+    elif extended and ";" not in step:
+        client.x(step)
+    else:
+        client.q(step)
+
+
+def scripts(row, cases, probe=(), extended=True, user="app", **startup):
+    """Many short scenarios of one client: lists of statements (or functions of the client), then the probe.
+
+    Each is played by simple queries and, unless told otherwise, by the extended protocol.
+    """
+    def play(s, steps, by_extended):
+        client = s.client("a", user=user, **startup)
+        for step in list(steps) + list(probe):
+            _say(client, step, by_extended)
+
+    play.__name__ = "scripts"
+    named = {}
+    for name, steps in cases.items():
+        named[name] = (tuple(steps), False)
+        if extended:
+            named[name + BY_EXTENDED] = (tuple(steps), True)
+    return scenario(row, args=named)(play)
