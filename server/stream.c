@@ -683,20 +683,10 @@ bool stream_is_tls(const struct stream *s)
 	return s->ssl && !(s->state & ST_HANDSHAKE);
 }
 
-static int dh_bits(SSL *ssl)
-{
-	EVP_PKEY *key = NULL;
-	int bits = 0;
-
-	if (SSL_is_server(ssl) ? SSL_get_tmp_key(ssl, &key) : SSL_get_peer_tmp_key(ssl, &key))
-		bits = EVP_PKEY_get_bits(key);
-	EVP_PKEY_free(key);
-	return bits;
-}
-
 void stream_tls_name(const struct stream *s, char *buf, size_t cap)
 {
 	const SSL_CIPHER *cipher;
+	EVP_PKEY *key = NULL;
 	int kx, n;
 
 	if (cap)
@@ -710,8 +700,11 @@ void stream_tls_name(const struct stream *s, char *buf, size_t cap)
 	kx = SSL_CIPHER_get_kx_nid(cipher); /* up to TLS 1.2 the suite names it */
 	if (kx == NID_kx_ecdhe)
 		snprintf(buf + n, cap - (size_t)n, "/ECDH=%s", OBJ_nid2sn((int)SSL_get_negotiated_group(s->ssl)));
-	else if (kx == NID_kx_dhe)
-		snprintf(buf + n, cap - (size_t)n, "/DH=%d", dh_bits(s->ssl));
+	else if (kx == NID_kx_dhe && !SSL_is_server(s->ssl) && SSL_get_peer_tmp_key(s->ssl, &key))
+		snprintf(buf + n, cap - (size_t)n, "/DH=%d", EVP_PKEY_get_bits(key));
+	else if (kx == NID_kx_dhe) /* our own key is gone by now */
+		snprintf(buf + n, cap - (size_t)n, "/DH=?");
+	EVP_PKEY_free(key);
 }
 
 size_t stream_tls_binding(const struct stream *s, uint8_t out[64])
