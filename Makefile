@@ -60,6 +60,28 @@ unit: $(TESTS)
 replay: $(FUZZERS:%=$(BUILD)/replay/%)
 	@set -e; for f in $(FUZZERS); do $(BUILD)/replay/$$f fuzz/corpus/$$f; done
 
+# Everything a target needs on Debian 12 is installed by tests/deps.sh, which says nothing when nothing is missing.
+deps: ## install what is missing on Debian 12, as root or with sudo
+	@tests/deps.sh
+
+test: ## all tests, what they need installed: check, pg, fuzz for a short while, san
+	@tests/deps.sh build test fuzz
+	@$(MAKE) --no-print-directory DEV=1 all
+	@$(MAKE) --no-print-directory DEV=1 check
+	@$(MAKE) --no-print-directory DEV=1 pg
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory DEV=1 san
+
+demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or direct; KEEP=1: leave it up)
+	@tests/deps.sh build demo $(if $(filter pgbouncer,$(POOLER)),bench)
+	@$(if $(filter pgbouncer direct,$(POOLER)),,$(MAKE) --no-print-directory all)
+	@/usr/bin/python3 tests/demo/demo.py
+
+bench: ## CPU a transaction and throughput beside PgBouncer's (ROUNDS=3 DURATION=8; WRITE=1: into docs/bench.md)
+	@tests/deps.sh build bench
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 tests/bench/bench.py $(if $(WRITE),--write)
+
 clean: ## remove everything built
 	rm -rf build
 
