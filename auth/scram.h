@@ -45,7 +45,8 @@ enum scram_result {
 int scram_sha256(const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN]) __attribute__((warn_unused_result));
 int scram_hmac(const uint8_t key[SCRAM_KEY_LEN], const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
 	__attribute__((warn_unused_result));
-/* SaltedPassword: PBKDF2 with HMAC-SHA-256. Costs iterations × two hashes: 4096 take 1–2 ms, so bound what a peer may ask. */
+/* SaltedPassword: PBKDF2 with HMAC-SHA-256. Costs two hashes an iteration: 4096 take 1–2 ms, so bound what a peer
+ * may ask. */
 int scram_salted_password(const char *password, const uint8_t *salt, size_t salt_len, uint32_t iterations,
 			  uint8_t out[SCRAM_KEY_LEN]) __attribute__((warn_unused_result));
 int scram_client_key(const uint8_t salted[SCRAM_KEY_LEN], uint8_t out[SCRAM_KEY_LEN])
@@ -83,7 +84,8 @@ struct scram_attr {
 	size_t len;
 };
 
-/* Takes the next attribute and the comma behind it, if another attribute follows; sets r->bad and returns false for anything else. */
+/* Takes the next attribute and the comma behind it, if another attribute follows; sets r->bad and returns false for
+ * anything else. */
 bool scram_attr_next(struct reader *r, struct scram_attr *a);
 /* The same, and its name must be this. */
 bool scram_attr_named(struct reader *r, char name, struct scram_attr *a);

@@ -74,7 +74,8 @@ static void fails_with(struct auth_client *a, const char *sqlstate, const char *
 		assert_null(said);
 }
 
-/* Lets both sides talk until one says no or both are content. Returns how many messages were passed on; *client and *server are the last verdicts. */
+/* Lets both sides talk until one says no or both are content. Returns how many messages were passed on; *client and
+ * *server are the last verdicts. */
 static int converse(struct auth_client *a, struct auth_server *s, enum auth_verdict *client, enum auth_verdict *server)
 {
 	static const uint8_t ok[4];
@@ -148,7 +149,7 @@ static void each_pair_of_secrets_meets_in_each_method(void **state)
 		},
 		[AUTH_SCRAM] = {
 			[NONE] = { UNWILLING, REFUSED, UNWILLING, UNWILLING },
-			[PLAIN] = { UNWILLING, IN, UNWILLING, UNWILLING }, /* keys are of another salt than the ad-hoc verifier's */
+			[PLAIN] = { UNWILLING, IN, UNWILLING, UNWILLING }, /* an ad-hoc verifier has another salt */
 			[HASH] = { UNWILLING, REFUSED, UNWILLING, UNWILLING },
 			[SCRAM] = { UNWILLING, IN, UNWILLING, IN },
 		},
@@ -374,7 +375,8 @@ static void a_mechanism_must_be_an_offered_one(void **state)
 		const char *mechanism;
 		bool bound;
 	} bad[] = {
-		{ "", false }, { "SCRAM-SHA-1", false }, { "scram-sha-256", false }, { "SCRAM-SHA-256-PLUS", false }, { "OAUTHBEARER", true },
+		{ "", false }, { "SCRAM-SHA-1", false }, { "scram-sha-256", false },
+		{ "SCRAM-SHA-256-PLUS", false }, { "OAUTHBEARER", true },
 	};
 	const struct secret plain = of("secret");
 	struct buf b = { 0 };
@@ -487,7 +489,8 @@ static void unknown_users_fail_at_the_same_message_as_wrong_passwords(void **sta
 }
 
 /* The exchange with binding, for which a client of ours has no server. */
-static enum auth_verdict bound(const char *mechanism, enum scram_binding binding, const uint8_t *seen, struct auth_client **out)
+static enum auth_verdict bound(const char *mechanism, enum scram_binding binding, const uint8_t *seen,
+			       struct auth_client **out)
 {
 	const struct secret plain = of("secret");
 	struct auth_client *a =

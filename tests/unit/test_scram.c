@@ -401,8 +401,8 @@ static enum scram_result server_hears(const char *client_first, bool offered, bo
 static void client_first_messages_are_held_to_the_grammar(void **state)
 {
 	static const char *const bad[] = {
-		"", "n", "n,", "n,,", "n,,n=", "n,,n=,", "n,,n=,r", "n,,n=,r=", "n,,r=abc,n=", "n,a=admin,n=,r=abc", "n,,m=x,n=,r=abc",
-		"n,,n=,r=ab c", "n,,n=,r=abc,", "n,,n=,r=abc,1=x", "x,,n=,r=abc", "n;,n=,r=abc", "N,,n=,r=abc",
+		"", "n", "n,", "n,,", "n,,n=", "n,,n=,", "n,,n=,r", "n,,n=,r=", "n,,r=abc,n=", "n,a=admin,n=,r=abc",
+		"n,,m=x,n=,r=abc", "n,,n=,r=ab c", "n,,n=,r=abc,", "n,,n=,r=abc,1=x", "x,,n=,r=abc", "n;,n=,r=abc", "N,,n=,r=abc",
 		"p=tls-server-end-point,,n=,r=abc", "p=tls-unique,,n=,r=abc",
 	};
 

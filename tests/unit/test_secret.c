@@ -145,7 +145,8 @@ static void comments_and_blanks_are_no_lines(void **state)
 static void broken_and_too_long_lines_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"a b", "\"a\"", "\"a\" b", "\"a\" \"b", "\"a", "\"", "\"a\"\"b\"", "\"12345678\" \"b\"", "\"a\" \"12345678\"", "\"a\" ; \"b\"",
+		"a b", "\"a\"", "\"a\" b", "\"a\" \"b", "\"a", "\"", "\"a\"\"b\"",
+		"\"12345678\" \"b\"", "\"a\" \"12345678\"", "\"a\" ; \"b\"",
 	};
 	char user[8], text[8];
 
@@ -187,7 +188,8 @@ static void md5_answers_are_the_known_ones(void **state)
 
 static void base64_has_one_text_for_a_value(void **state)
 {
-	static const char *const bad[] = { "A", "AA", "AAA", "A===", "====", "AB==", "AAB=", "AA=A", "AA==AAAA", "AAA\n", "AA A", "AA-_" };
+	static const char *const bad[] = { "A", "AA", "AAA", "A===", "====", "AB==", "AAB=",
+					   "AA=A", "AA==AAAA", "AAA\n", "AA A", "AA-_" };
 	uint8_t raw[64], back[64];
 	char text[BASE64_LEN(64) + 1];
 	size_t n;
