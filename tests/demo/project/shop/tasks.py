@@ -93,12 +93,13 @@ def transfer(worker):
     expect("SET LOCAL after COMMIT", setting("default", "lock_timeout"), "0")
 
 
-iterating = threading.Lock()
+# Each holds a server connection for as long as it lasts; more at once would only wait for each other.
+iterating = threading.Semaphore(2)
 
 
 def iterate(worker):
     """`.iterator()` in autocommit is a WITH HOLD cursor: it must live through thousands of others' statements."""
-    if not iterating.acquire(blocking=False):
+    if not iterating.acquire(timeout=0.05):
         return False
     try:
         count = total = last = 0

@@ -15,8 +15,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("--workers", type=int, default=20)
         parser.add_argument("--seconds", type=float, default=15)
+        parser.add_argument("--only", metavar="TASK", help="nothing but this task, by all workers")
 
-    def handle(self, workers, seconds, **options):
+    def handle(self, workers, seconds, only=None, **options):
+        self.only = only
+        if only:
+            tasks.iterating = threading.Semaphore(5)
         self.lock = threading.Lock()
         self.outcomes = {name: {"tried": 0, "broke": 0, "errors": {}} for name in tasks.NAMES}
         self.start = time.monotonic()
@@ -37,6 +41,8 @@ class Command(BaseCommand):
             self.stdout.flush()
 
     def deck(self, worker):
+        if self.only:
+            return [self.only]
         if worker == 0:
             return ["migrations back and forth under load"]
         deck = [name for name, times in tasks.DECK.items() for n in range(times)]
@@ -51,7 +57,8 @@ class Command(BaseCommand):
                 # As request_started and request_finished do: here CONN_MAX_AGE closes connections or doesn't.
                 close_old_connections()
                 reset_queries()
-                self.attempt("nothing of another client shows", worker)
+                if not self.only:
+                    self.attempt("nothing of another client shows", worker)
                 self.attempt(name, worker)
                 close_old_connections()
                 if time.monotonic() > self.end:
