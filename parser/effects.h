@@ -6,6 +6,8 @@
  * is beyond the bounds or that the parser can't read is opaque: one statement with TOUCH_OPAQUE, whose outcome has to
  * be asked of PostgreSQL. Facts may say more than the text does, never less: that is fuzzed.
  *
+ * A function's body, a view's query, a trigger are not seen: the text is all that is known.
+ *
  * The text is hostile; every answer is given for every input. Not thread-safe: one memory a worker. */
 #ifndef PGPORTER_PARSER_EFFECTS_H
 #define PGPORTER_PARSER_EFFECTS_H
@@ -26,17 +28,18 @@ enum stmt_kind {
 	STMT_PLAIN,		/* anything not below; its flags still count */
 	STMT_SET,		/* SET [SESSION] name = …: name, value */
 	STMT_SET_LOCAL,		/* SET LOCAL: name, value */
-	STMT_SET_TRANSACTION,	/* SET TRANSACTION …: ends with its transaction */
+	STMT_SET_TRANSACTION,	/* SET TRANSACTION …, SET and RESET of transaction_isolation, transaction_read_only,
+				 * transaction_deferrable: ends with its transaction */
 	STMT_RESET,		/* RESET name, SET name TO DEFAULT, SET SESSION AUTHORIZATION DEFAULT, RESET ROLE: name */
 	STMT_RESET_LOCAL,	/* SET LOCAL name TO DEFAULT: name */
 	STMT_RESET_ALL,
 	STMT_BEGIN,
-	STMT_COMMIT,
+	STMT_COMMIT,		/* also PREPARE TRANSACTION: the session goes on as after COMMIT */
 	STMT_ROLLBACK,
 	STMT_SAVEPOINT,		/* name */
 	STMT_RELEASE,		/* name */
 	STMT_ROLLBACK_TO,	/* name */
-	STMT_PREPARE,		/* name, name_at, name_len; inner = kind and flags of the prepared statement are merged in flags */
+	STMT_PREPARE,		/* name, name_at, name_len; inner_kind, inner_flags and touched: what EXECUTE of it will do; flags is 0 */
 	STMT_EXECUTE,		/* name, name_at, name_len; also EXPLAIN … EXECUTE and CREATE TABLE … AS EXECUTE */
 	STMT_DEALLOCATE,	/* name, name_at, name_len */
 	STMT_DEALLOCATE_ALL,
@@ -59,37 +62,42 @@ enum {
 	TOUCH_LOCK = 1 << 3,   /* names a session advisory lock function, locking or unlocking */
 	TOUCH_TEMP = 1 << 4,   /* may create a temporary object (CREATE TEMP, INTO TEMP, pg_temp) */
 	TOUCH_LISTEN = 1 << 5, /* LISTEN */
-	TOUCH_OPAQUE = 1 << 6, /* DO, CALL, unreadable or beyond the bounds: anything above may have happened */
+	TOUCH_OPAQUE = 1 << 6, /* DO, CALL, a function that runs SQL in a string (query_to_xml(), crosstab()…), unreadable or
+				* beyond the bounds: anything above may have happened */
 	TOUCH_DROP = 1 << 7,   /* may end what pins: DROP, CLOSE, UNLISTEN, DISCARD, ALTER … */
 	TOUCH_DDL = 1 << 8,    /* CREATE, ALTER, DROP and the like: result types of prepared statements may have changed */
 	TOUCH_COPY_IN = 1 << 9, /* COPY … FROM STDIN */
-	TOUCH_SESSION = 1 << 10, /* leaves what can't be undone: LOAD, SET SESSION of seed, setseed(), dblink_connect()… */
+	TOUCH_SESSION = 1 << 10, /* leaves what can't be undone: LOAD, SET seed, setseed(), dblink_connect()… */
 	TOUCH_LOCAL = 1 << 11, /* set_config(…, true): the setting in .touched is changed for the transaction */
 	TOUCH_TX = 1 << 12,    /* transaction control of any kind, savepoints included */
 	TOUCH_SEQUENCE = 1 << 13, /* names currval or lastval */
 	TOUCH_ROLE_DEFAULTS = 1 << 14, /* ALTER ROLE/USER/DATABASE … SET, ALTER SYSTEM */
-	TOUCH_DATABASE = 1 << 15, /* CREATE/DROP/ALTER DATABASE; name is the database */
+	TOUCH_DATABASE = 1 << 15, /* CREATE/DROP/ALTER DATABASE; name is the database, value its TEMPLATE if one is named */
 };
 
 /* A setting that set_config() touches. Either the name is known, or it is Bind parameter number `param` (from 1). */
 struct touched_setting {
 	char *name;   /* lower case; NULL: see param */
-	int param;
-	bool local;   /* is_local was literally true */
+	int param;    /* of the Bind message, or of EXECUTE where kind is STMT_PREPARE */
+	bool local;   /* is_local was literally true, or the setting ends with its transaction anyway */
 };
 
 struct stmt_effects {
 	enum stmt_kind kind;
 	uint32_t flags;	 /* TOUCH_… */
 	uint32_t at, len; /* the statement in the text: without leading blanks and comments, without its semicolon */
-	/* Settings are lower-cased (role for SET ROLE, session_authorization, transaction_… as PostgreSQL names them);
-	 * other names are folded and cut at 63 bytes as PostgreSQL does. NULL where kind has none. */
+	/* Settings are lower-cased (role for SET ROLE, session_authorization, timezone, client_encoding, search_path for
+	 * SET SCHEMA…, as PostgreSQL names them); other names are folded and cut at 63 bytes as PostgreSQL does. DECLARE,
+	 * a STMT_PLAIN, has its cursor's name here, TOUCH_DATABASE its database. NULL where kind has none. */
 	char *name;
-	/* STMT_SET, STMT_SET_LOCAL: the flat value as current_setting() would show it if it is known for certain from the
-	 * text (lists of GUC_LIST_QUOTE settings joined and quoted as PostgreSQL does; a single string; a number as
-	 * written). NULL: ask. */
+	/* STMT_SET, STMT_SET_LOCAL: the flat text that PostgreSQL makes of the arguments, so that set_config(name, value)
+	 * does the same (lists of GUC_LIST_QUOTE settings joined and quoted; a single string; a number as written).
+	 * current_setting() may show it in other words (4096kB for 4MB). NULL: not certain from the text, ask (datestyle
+	 * always, SET … FROM CURRENT, intervals). */
 	char *value;
 	uint32_t name_at, name_len; /* PREPARE, EXECUTE, DEALLOCATE: the name's token in the text, quotes included */
+	enum stmt_kind inner_kind;  /* PREPARE only */
+	uint32_t inner_flags;
 	struct touched_setting *touched;
 	size_t n_touched;
 };
@@ -97,7 +105,7 @@ struct stmt_effects {
 struct effects {
 	uint32_t flags; /* of all statements together */
 	size_t n;	/* statements; SET SESSION CHARACTERISTICS gives one STMT_SET row per setting with the same at and len,
-			 * all but the first with `continued` set in more_of_same */
+			 * all but the first with their bit in more_of_same */
 	struct stmt_effects *stmts;
 	uint64_t more_of_same; /* bit i (i < 64): row i belongs to the same statement, and so the same reply, as row i - 1 */
 };
@@ -110,12 +118,18 @@ void effects_memory_free(struct effects_memory *m);
 /* The effects of text[0..len). The result is held for the caller: give it back with effects_release(). Never NULL.
  * A cleared text gives the one constant for "nothing" (n == 0, flags == 0), whatever number of statements it has. */
 const struct effects *effects_of(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode);
+/* The same without the screen: transaction control and harmless statements get their rows as well. n == 0 only for a
+ * text without statements. */
+const struct effects *effects_in_full(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode);
 const struct effects *effects_retain(const struct effects *e);
 void effects_release(const struct effects *e);
 /* True if e is the constant that the screen gives. */
 bool effects_none(const struct effects *e);
 /* One opaque statement; for a text too long to be held. */
 const struct effects *effects_opaque(void);
+/* True if every statement takes back session state wholesale and does nothing else (RESET ALL, DISCARD …, CLOSE ALL,
+ * UNLISTEN *, DEALLOCATE ALL, SELECT pg_advisory_unlock_all()), and there is one: what drivers send between uses. */
+bool effects_reset_batch(const struct effects *e);
 
 struct effects_counters {
 	uint64_t screened, hits, parsed, opaque;

@@ -6,17 +6,35 @@
 #ifndef PGPORTER_PARSER_SCREEN_H
 #define PGPORTER_PARSER_SCREEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum screen_result {
 	SCREEN_CLEAR, /* touches nothing that outlives its transaction */
 	SCREEN_PARSE, /* may; ask the parser */
 };
 
+/* lex_mode: enum lex_mode of parser/effects.h. A text is cleared statement by statement; transaction control,
+ * savepoints included, is cleared. */
 enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode);
 
-/* What keeps a text away from libpg_query: linear, not recursive. 0 where the text is within the bounds that the
- * parser's stack is sized for, else the reason as a constant string. */
+/* What a call of a function of this name may do to its session, as TOUCH_… bits; 0: nothing that is known. The
+ * name's last part, as folded by PostgreSQL; ASCII case is ignored. set_config gives TOUCH_SETTINGS, set_limit
+ * (pg_trgm) as well. Functions that run SQL handed to them as a string (query_to_xml, crosstab…) give TOUCH_OPAQUE. */
+uint32_t screen_function(const char *name, size_t len);
+
+enum {
+	BOUND_BYTES = 64 * 1024,
+	BOUND_TOKENS = 16 * 1024,
+	BOUND_BRACKETS = 200,	 /* nested */
+	BOUND_DEPTH = 1000,	 /* of the tree, estimated from above */
+	BOUND_OPERATOR_RUN = 256 /* bytes in a row that may be part of an operator, comments included */
+};
+
+/* What keeps a text away from libpg_query: linear, not recursive. NULL where the text is within the bounds that the
+ * parser's stack is sized for and means to the parser what it means to the session, else the reason as a constant
+ * string. */
 const char *screen_beyond_bounds(const char *text, size_t len, unsigned lex_mode);
 
 #endif

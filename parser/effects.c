@@ -1,0 +1,143 @@
+#include "parser/effects.h"
+
+#include "parser/effects_internal.h"
+#include "parser/screen.h"
+
+#include <stdlib.h>
+
+struct effects_memory {
+	struct tree_parser *parser; /* made when the first text needs it */
+	struct text_memory *texts;
+	struct effects_counters counters;
+};
+
+static const struct effects none;
+static const struct stmt_effects opaque_row = { .flags = TOUCH_OPAQUE };
+static const struct effects opaque = { .flags = TOUCH_OPAQUE, .n = 1, .stmts = (struct stmt_effects *)&opaque_row };
+
+struct effects_memory *effects_memory_new(size_t max_bytes)
+{
+	struct effects_memory *m = calloc(1, sizeof *m);
+
+	if (!m)
+		abort();
+	m->texts = text_memory_new(max_bytes);
+	return m;
+}
+
+void effects_memory_free(struct effects_memory *m)
+{
+	if (!m)
+		return;
+	text_memory_free(m->texts);
+	tree_parser_free(m->parser);
+	free(m);
+}
+
+const struct effects_counters *effects_memory_counters(const struct effects_memory *m)
+{
+	return &m->counters;
+}
+
+static bool constant(const struct effects *e)
+{
+	return e == &none || e == &opaque;
+}
+
+const struct effects *effects_retain(const struct effects *e)
+{
+	if (!constant(e))
+		((struct held *)(void *)e)->refs++;
+	return e;
+}
+
+void effects_release(const struct effects *e)
+{
+	struct held *h = (struct held *)(void *)e;
+
+	if (e && !constant(e) && !--h->refs)
+		held_free(h);
+}
+
+bool effects_none(const struct effects *e)
+{
+	return e == &none;
+}
+
+const struct effects *effects_opaque(void)
+{
+	return &opaque;
+}
+
+bool effects_reset_batch(const struct effects *e)
+{
+	for (size_t i = 0; i < e->n; i++) {
+		switch (e->stmts[i].kind) {
+		case STMT_RESET_ALL:
+		case STMT_DISCARD_ALL:
+		case STMT_DISCARD_PLANS:
+		case STMT_DISCARD_SEQUENCES:
+		case STMT_DISCARD_TEMP:
+		case STMT_CLOSE_ALL:
+		case STMT_UNLISTEN_ALL:
+		case STMT_DEALLOCATE_ALL:
+		case STMT_UNLOCK_ALL:
+			continue;
+		default:
+			return false;
+		}
+	}
+	return e->n > 0;
+}
+
+static const struct effects *parsed(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
+{
+	const struct effects *e;
+	struct held *h;
+
+	if (!m->parser)
+		m->parser = tree_parser_new();
+	if (!m->parser) {
+		m->counters.opaque++;
+		return &opaque;
+	}
+	m->counters.parsed++;
+	h = effects_parse(m->parser, text, len);
+	if (h && !h->e.n) { /* blanks and comments */
+		held_free(h);
+		return &none;
+	}
+	m->counters.opaque += !h;
+	e = h ? &h->e : &opaque;
+	text_memory_add(m->texts, text, len, lex_mode, e, h ? h->bytes : 0);
+	return e;
+}
+
+const struct effects *effects_in_full(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
+{
+	const struct effects *e;
+
+	if (len > BOUND_BYTES) {
+		m->counters.opaque++;
+		return &opaque;
+	}
+	e = text_memory_find(m->texts, text, len, lex_mode);
+	if (e) {
+		m->counters.hits++;
+		return e;
+	}
+	if (screen_beyond_bounds(text, len, lex_mode)) {
+		m->counters.opaque++;
+		return &opaque;
+	}
+	return parsed(m, text, len, lex_mode);
+}
+
+const struct effects *effects_of(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
+{
+	if (screen_text(text, len, lex_mode) == SCREEN_CLEAR) {
+		m->counters.screened++;
+		return &none;
+	}
+	return effects_in_full(m, text, len, lex_mode);
+}

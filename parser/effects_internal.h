@@ -1,0 +1,42 @@
+/* parser/effects_internal.h — what the effects_*.c files share; nobody else includes it. */
+#ifndef PGPORTER_PARSER_EFFECTS_INTERNAL_H
+#define PGPORTER_PARSER_EFFECTS_INTERNAL_H
+
+#include "parser/effects.h"
+#include "parser/tree.h"
+
+/* Effects that are owned: every row, string and array is a malloc of its own. `e` comes first, so that the pointer
+ * callers hold is the held one too. */
+struct held {
+	struct effects e;
+	size_t refs;
+	size_t bytes; /* of all of it */
+	size_t cap;   /* rows there is room for */
+};
+
+struct held *held_new(void); /* one reference, no rows */
+void held_free(struct held *h);
+struct stmt_effects *held_row(struct held *h); /* one more, zeroed; earlier rows may move */
+char *held_copy(struct held *h, const char *s, size_t n);
+
+/* Effects of a text that is within the bounds; the caller owns them. NULL: unreadable, or more than rows can say. */
+struct held *effects_parse(struct tree_parser *t, const char *text, size_t len);
+
+/* SET and RESET in all their forms, as rows added to h, each like row `like`. False: more than rows can say. */
+bool effects_read_set(struct held *h, const struct stmt_effects *like, const PgQuery__VariableSetStmt *s);
+/* The name a setting goes by: ASCII lower case, old names as the new ones. */
+char *setting_name(struct held *h, const char *name);
+/* transaction_isolation and its like, which begin anew with every transaction. */
+bool setting_of_transaction(const char *name);
+
+/* The memory: texts that were parsed. */
+struct text_memory;
+struct text_memory *text_memory_new(size_t max_bytes);
+void text_memory_free(struct text_memory *m);
+/* With a reference for the caller, or NULL. The hash is kept for text_memory_add(), which follows a miss. */
+const struct effects *text_memory_find(struct text_memory *m, const char *text, size_t len, unsigned lex_mode);
+void text_memory_add(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, const struct effects *e,
+		     size_t effects_bytes);
+size_t text_memory_bytes(const struct text_memory *m);
+
+#endif

@@ -1,0 +1,407 @@
+#include "parser/screen.h"
+
+#include "parser/effects.h"
+#include "parser/lex.h"
+
+#include <string.h>
+
+static bool starts(const char *s, size_t n, const char *prefix)
+{
+	size_t k = strlen(prefix);
+
+	return n >= k && lex_same(s, k, prefix);
+}
+
+static bool contains(const char *s, size_t n, const char *word)
+{
+	size_t k = strlen(word);
+
+	for (size_t i = 0; i + k <= n; i++)
+		if (lex_same(s + i, k, word))
+			return true;
+	return false;
+}
+
+struct named {
+	const char *name;
+	uint32_t flags;
+	bool prefix;
+};
+
+static const struct named functions[] = {
+	{ "set_config", TOUCH_SETTINGS, false },
+	{ "setseed", TOUCH_SESSION, false },
+	{ "set_limit", TOUCH_SETTINGS, false }, /* pg_trgm: sets pg_trgm.similarity_threshold */
+	{ "currval", TOUCH_SEQUENCE, false },
+	{ "lastval", TOUCH_SEQUENCE, false },
+	{ "dblink_connect", TOUCH_SESSION, false },
+	{ "dblink_connect_u", TOUCH_SESSION, false },
+	{ "dblink_disconnect", TOUCH_SESSION, false },
+	{ "query_to_xml", TOUCH_OPAQUE, true },
+	{ "ts_stat", TOUCH_OPAQUE, false },
+	{ "ts_rewrite", TOUCH_OPAQUE, false },
+	{ "crosstab", TOUCH_OPAQUE, true },
+	{ "connectby", TOUCH_OPAQUE, false },
+	{ "xpath_table", TOUCH_OPAQUE, false },
+};
+
+static const struct named pg_functions[] = {
+	{ "pg_advisory_xact_", 0, true },
+	{ "pg_try_advisory_xact_", 0, true },
+	{ "pg_create_physical_replication_slot", TOUCH_SESSION, false },
+	{ "pg_create_logical_replication_slot", TOUCH_SESSION, false },
+	{ "pg_copy_physical_replication_slot", TOUCH_SESSION, false },
+	{ "pg_copy_logical_replication_slot", TOUCH_SESSION, false },
+	{ "pg_replication_origin_", TOUCH_SESSION, true },
+	{ "pg_backup_start", TOUCH_SESSION, false },
+	{ "pg_start_backup", TOUCH_SESSION, false },
+};
+
+static bool find(const struct named *t, size_t rows, const char *s, size_t n, uint32_t *flags)
+{
+	for (size_t i = 0; i < rows; i++) {
+		if (t[i].prefix ? !starts(s, n, t[i].name) : !lex_same(s, n, t[i].name))
+			continue;
+		*flags = t[i].flags;
+		return true;
+	}
+	return false;
+}
+
+#define FIND(table, s, n, flags) find(table, sizeof(table) / sizeof(table)[0], s, n, flags)
+
+uint32_t screen_function(const char *name, size_t len)
+{
+	uint32_t flags = 0;
+
+	if (!starts(name, len, "pg_"))
+		FIND(functions, name, len, &flags);
+	else if (!FIND(pg_functions, name, len, &flags) && contains(name, len, "advisory"))
+		flags = TOUCH_LOCK;
+	return flags;
+}
+
+/* Words that matter beside the functions: temporary objects, and views and functions over what pgporter renames. */
+static bool pg_word_matters(const char *s, size_t n)
+{
+	return starts(s, n, "pg_temp") || starts(s, n, "pg_prepared_statement") || starts(s, n, "pg_cursor") ||
+	       starts(s, n, "pg_listening_channels") || starts(s, n, "pg_logical_") || screen_function(s, n);
+}
+
+static bool word_matters(const char *s, size_t n, bool quoted)
+{
+	switch (*s | 0x20) {
+	case 'p':
+		return n > 3 && s[2] == '_' && starts(s, n, "pg_") && pg_word_matters(s, n);
+	case 't':
+		if (!quoted && (n == 4 || n == 9) && (lex_same(s, n, "temp") || lex_same(s, n, "temporary")))
+			return true;
+		return (n == 7 || n == 10) && s[2] == '_' && screen_function(s, n);
+	case 's':
+		return (n == 7 || n == 9 || n == 10) && (s[1] | 0x20) == 'e' && screen_function(s, n);
+	case 'c':
+	case 'l':
+	case 'd':
+	case 'q':
+	case 'x':
+		return n >= 7 && screen_function(s, n);
+	default:
+		return false;
+	}
+}
+
+/* First words of statements that touch nothing unless a word that matters follows. */
+static const char *const first_words[26][5] = {
+	['a' - 'a'] = { "abort", "analyze", "analyse" },
+	['b' - 'a'] = { "begin" },
+	['c' - 'a'] = { "commit", "copy", "comment", "checkpoint", "cluster" },
+	['d' - 'a'] = { "delete" },
+	['e' - 'a'] = { "end" },
+	['f' - 'a'] = { "fetch" },
+	['g' - 'a'] = { "grant" },
+	['i' - 'a'] = { "insert" },
+	['l' - 'a'] = { "lock" },
+	['m' - 'a'] = { "move", "merge" },
+	['n' - 'a'] = { "notify" },
+	['r' - 'a'] = { "rollback", "release", "revoke", "reindex" },
+	['s' - 'a'] = { "select", "savepoint", "start", "show" },
+	['t' - 'a'] = { "table", "truncate" },
+	['u' - 'a'] = { "update" },
+	['v' - 'a'] = { "values", "vacuum" },
+	['w' - 'a'] = { "with" },
+};
+
+static bool first_word_harmless(const char *s, size_t n)
+{
+	unsigned letter = (unsigned)((*s | 0x20) - 'a');
+
+	if (letter >= 26)
+		return false;
+	for (size_t i = 0; i < 5 && first_words[letter][i]; i++)
+		if (lex_same(s, n, first_words[letter][i]))
+			return true;
+	return false;
+}
+
+/* Where in a statement the screen is. */
+struct place {
+	bool started; /* its first word was read */
+	bool copy, with;
+	bool selects;	  /* SELECT was read outside of any bracket */
+	bool into_belongs; /* the last word was the INSERT or MERGE that an INTO belongs to */
+	int depth;
+	enum tok last;
+};
+
+/* An INTO that is not INSERT's or MERGE's makes a table. Those two are column names elsewhere: SELECT 1 insert INTO t. */
+static bool begins_insert(const struct place *p, bool first)
+{
+	return first || p->last == TOK_OPEN || (p->last == TOK_CLOSE && p->with && !p->depth && !p->selects);
+}
+
+static enum screen_result screen_word(struct place *p, const char *s, size_t n)
+{
+	bool first = !p->started, into_belongs = p->into_belongs;
+
+	p->into_belongs = false;
+	if (first) {
+		if (!first_word_harmless(s, n))
+			return SCREEN_PARSE;
+		p->started = true;
+		p->copy = lex_same(s, n, "copy");
+		p->with = lex_same(s, n, "with");
+	}
+	switch (n) {
+	case 4:
+		if (!into_belongs && lex_same(s, n, "into"))
+			return SCREEN_PARSE;
+		break;
+	case 5:
+	case 6:
+		if (p->copy && (lex_same(s, n, "stdin") || lex_same(s, n, "stdout")))
+			return SCREEN_PARSE;
+		if (lex_same(s, n, "insert") || lex_same(s, n, "merge"))
+			p->into_belongs = begins_insert(p, first);
+		else if (!p->depth && lex_same(s, n, "select"))
+			p->selects = true;
+		break;
+	}
+	return word_matters(s, n, false) ? SCREEN_PARSE : SCREEN_CLEAR;
+}
+
+static bool high_bytes(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((uint8_t)text[i] >= 0x80)
+			return true;
+	return false;
+}
+
+enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
+{
+	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
+	struct place p = { 0 };
+	enum tok t;
+
+	if (len && memchr(text, 0, len))
+		return SCREEN_PARSE;
+	if ((lex_mode & LEX_UNSAFE_BYTES) && high_bytes(text, len))
+		return SCREEN_PARSE;
+	while ((t = lex_next(&l)) != TOK_END) {
+		switch (t) {
+		case TOK_BAD:
+		case TOK_UNICODE:
+			return SCREEN_PARSE;
+		case TOK_WORD:
+			if (screen_word(&p, l.tok, (size_t)(l.tok_end - l.tok)) == SCREEN_PARSE)
+				return SCREEN_PARSE;
+			break;
+		case TOK_SEMI:
+			p = (struct place){ 0 };
+			break;
+		case TOK_OPEN:
+			p.into_belongs = false;
+			p.depth++;
+			break;
+		case TOK_CLOSE:
+			p.into_belongs = false;
+			p.depth--;
+			break;
+		case TOK_QUOTED:
+			if (word_matters(l.tok + 1, (size_t)(l.tok_end - l.tok - 2), true))
+				return SCREEN_PARSE;
+			/* fall through */
+		default:
+			if (!p.started)
+				return SCREEN_PARSE;
+			p.into_belongs = false;
+		}
+		p.last = t;
+	}
+	return SCREEN_CLEAR;
+}
+
+/* One pair of brackets, and how deep a tree what was read in it can make. An estimate from above: chains that lean to
+ * the left (1+1+1, a JOIN b JOIN c, x UNION y) or to the right (NOT NOT a) make a tree as deep as they are long. */
+struct level {
+	uint32_t setops; /* UNION and the like: not ended by commas */
+	uint32_t clauses; /* JOIN, CASE, BETWEEN: not ended by AND and OR */
+	uint32_t ops;	 /* since the last comma, AND, OR */
+	uint32_t child;	 /* deepest bracket since then */
+	uint32_t part, done; /* deepest so far: since the last comma, before it */
+};
+
+static uint32_t max32(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+static void level_and(struct level *v)
+{
+	v->part = max32(v->part, v->ops + v->child);
+	v->ops = v->child = 0;
+}
+
+static void level_comma(struct level *v)
+{
+	level_and(v);
+	v->done = max32(v->done, v->clauses + v->part);
+	v->clauses = v->part = 0;
+}
+
+static uint32_t level_depth(struct level *v)
+{
+	level_comma(v);
+	return v->setops + v->done;
+}
+
+static void level_word(struct level *v, const char *s, size_t n)
+{
+	static const struct {
+		const char *word;
+		enum { SETOP, CLAUSE, OP, AND } what;
+	} words[] = {
+		{ "union", SETOP },   { "intersect", SETOP }, { "except", SETOP }, { "join", CLAUSE },
+		{ "case", CLAUSE },   { "between", CLAUSE },  { "and", AND },	   { "or", AND },
+		{ "not", OP },	      { "is", OP },	      { "isnull", OP },	   { "notnull", OP },
+		{ "like", OP },	      { "ilike", OP },	      { "similar", OP },   { "in", OP },
+		{ "collate", OP },    { "at", OP },	      { "operator", OP },  { "overlaps", OP },
+		{ "escape", OP },     { "explain", OP },      { "uescape", OP },   { "distinct", OP },
+	};
+
+	if (n < 2 || n > 9)
+		return;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (!lex_same(s, n, words[i].word))
+			continue;
+		switch (words[i].what) {
+		case SETOP:
+			level_comma(v);
+			v->setops++;
+			break;
+		case CLAUSE:
+			v->clauses += 2;
+			break;
+		case OP:
+			v->ops++;
+			break;
+		case AND:
+			level_and(v);
+			break;
+		}
+		return;
+	}
+}
+
+/* A bracket may hold a sub-select, which makes several nodes one below the other. */
+enum { BRACKET_DEPTH = 4 };
+
+static const char *too_deep(struct lex *l)
+{
+	struct level levels[BOUND_BRACKETS + 1] = { 0 };
+	size_t top = 0, tokens = 0;
+	uint32_t depth;
+	enum tok t;
+
+	while ((t = lex_next(l)) != TOK_END) {
+		if (++tokens > BOUND_TOKENS)
+			return "more tokens than are parsed";
+		switch (t) {
+		case TOK_BAD:
+			return "not readable as SQL";
+		case TOK_OPEN:
+			if (++top > BOUND_BRACKETS)
+				return "brackets nested too deeply";
+			levels[top] = (struct level){ 0 };
+			break;
+		case TOK_CLOSE:
+			depth = level_depth(&levels[top]) + BRACKET_DEPTH;
+			if (depth > BOUND_DEPTH)
+				return "nested too deeply";
+			if (top)
+				top--;
+			levels[top].child = max32(levels[top].child, depth);
+			break;
+		case TOK_COMMA:
+			level_comma(&levels[top]);
+			break;
+		case TOK_SEMI:
+			if (top) { /* statements of a rule */
+				level_comma(&levels[top]);
+				break;
+			}
+			if (level_depth(&levels[0]) > BOUND_DEPTH)
+				return "nested too deeply";
+			levels[0] = (struct level){ 0 };
+			break;
+		case TOK_OP:
+			levels[top].ops++;
+			break;
+		case TOK_WORD:
+			level_word(&levels[top], l->tok, (size_t)(l->tok_end - l->tok));
+			break;
+		default:
+			break;
+		}
+	}
+	for (depth = level_depth(&levels[top]); top--; depth = level_depth(&levels[top]))
+		levels[top].child = max32(levels[top].child, depth + BRACKET_DEPTH);
+	return depth > BOUND_DEPTH ? "nested too deeply" : NULL;
+}
+
+/* libpg_query's scanner reads such a run again from each operator and each comment in it. */
+static bool long_operator_run(const char *text, size_t len)
+{
+	static const uint8_t op[256] = {
+		['~'] = 1, ['!'] = 1, ['@'] = 1, ['#'] = 1, ['^'] = 1, ['&'] = 1, ['|'] = 1, ['`'] = 1, ['?'] = 1,
+		['+'] = 1, ['-'] = 1, ['*'] = 1, ['/'] = 1, ['%'] = 1, ['<'] = 1, ['>'] = 1, ['='] = 1,
+	};
+	size_t run = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		run = op[(uint8_t)text[i]] ? run + 1 : 0;
+		if (run > BOUND_OPERATOR_RUN)
+			return true;
+	}
+	return false;
+}
+
+const char *screen_beyond_bounds(const char *text, size_t len, unsigned lex_mode)
+{
+	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
+	const char *reason;
+
+	if (len > BOUND_BYTES)
+		return "longer than is parsed";
+	if (len && memchr(text, 0, len))
+		return "holds a NUL byte";
+	if ((lex_mode & LEX_UNSAFE_BYTES) && high_bytes(text, len))
+		return "bytes beyond ASCII in an encoding where they hide others";
+	if (long_operator_run(text, len))
+		return "too many operator characters in a row";
+	reason = too_deep(&l);
+	if (!reason && l.escaped)
+		return "a backslash in a string while standard_conforming_strings is off";
+	return reason;
+}
+
