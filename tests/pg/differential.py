@@ -112,15 +112,23 @@ class Scene:
                 return "itself" if actor is reader else actor.name
         return "a stranger"
 
-    def client(self, name="a", user="app", **how):
-        """Connects a client; keyword arguments beyond rawpg.Conn's are startup parameters."""
+    def client(self, name="a", user="app", in_order=False, **how):
+        """Connects a client; keyword arguments beyond rawpg.Conn's are startup parameters.
+
+        The order of the ParameterStatus messages at login is only compared if in_order says so.
+        """
         params = dict(how.pop("params", {}))
         known = ("password", "deadline", "protocol", "login", "tls", "database")
         conn = {key: how.pop(key) for key in known if key in how}
         params.update(how)
         self.note("%s  > connects as %s %s" % (name, user, params or ""))
         self.between(user)
+        start = len(self.transcript)
         actor = self._connect(self, name, user, params, conn)
+        if not in_order:
+            login = self.transcript[start:]
+            login.sort(key=lambda line: (0, line) if "ParameterStatus" in line else (1, ""))
+            self.transcript[start:] = login
         self.actors.append(actor)
         self.between(user)
         return actor

@@ -329,7 +329,7 @@ class Cluster:
 
     def tidy(self):
         """What scenarios may leave behind, undone."""
-        self.keeper.q("SET client_min_messages = error; DROP SCHEMA IF EXISTS scratch CASCADE; CREATE SCHEMA scratch; "
+        self.keeper.q("SET client_min_messages = error; DROP SCHEMA IF EXISTS scratch, r1 CASCADE; CREATE SCHEMA scratch; "
                       "GRANT ALL ON SCHEMA scratch TO PUBLIC; TRUNCATE deferred, touched")
 
     def throw_out(self):
@@ -337,6 +337,9 @@ class Cluster:
         with self.admin() as conn:
             conn.value("SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity "
                        "WHERE usename <> 'postgres' AND backend_type = 'client backend'")
+            for event in conn.q("SELECT gid FROM pg_prepared_xacts"):
+                if event[0] == "DataRow":
+                    conn.value("ROLLBACK PREPARED '%s'" % event[1])
 
     def backends(self, user="app"):
         with self.admin() as conn:

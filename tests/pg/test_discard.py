@@ -1,0 +1,90 @@
+"""DISCARD and its kin, and the batches by which drivers reset a connection."""
+
+from differential import scenario, scripts
+
+SET = ("SET search_path = s1", "SET TimeZone = 'Asia/Tokyo'", "SET my.a = 'x'", "PREPARE p1 AS SELECT 1", "SET ROLE r1")
+PROBE = ("SHOW search_path", "SHOW TimeZone", "SELECT current_setting('my.a', true)", "EXECUTE p1",
+         "SELECT current_user", "SHOW application_name")
+
+BATCHES = {
+    "DISCARD ALL": ["DISCARD ALL"],
+    "DISCARD PLANS": ["DISCARD PLANS"],
+    "DISCARD SEQUENCES": ["DISCARD SEQUENCES"],
+    "DISCARD TEMP": ["DISCARD TEMP", "DISCARD TEMPORARY"],
+    "RESET ALL": ["RESET ALL"],
+    "CLOSE ALL": ["CLOSE ALL"],
+    "UNLISTEN": ["UNLISTEN *"],
+    "unlock": ["SELECT pg_advisory_unlock_all()"],
+    "DEALLOCATE ALL": ["DEALLOCATE ALL"],
+    "DEALLOCATE PREPARE ALL": ["DEALLOCATE PREPARE ALL"],
+    "asyncpg": ["SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"],
+    "asyncpg in a transaction": ["BEGIN", "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
+                                 "ROLLBACK"],
+    "Npgsql": ["DISCARD ALL"],
+    "psycopg": ["DEALLOCATE ALL"],
+    "psqlODBC": ["SET DateStyle = 'ISO';SET extra_float_digits = 2;show transaction_isolation"],
+    "JDBC": ["SET extra_float_digits = 3", "SET application_name = 'PostgreSQL JDBC Driver'"],
+    "full by hand": ["CLOSE ALL", "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "DEALLOCATE ALL", "UNLISTEN *",
+                     "SELECT pg_advisory_unlock_all()", "DISCARD PLANS", "DISCARD TEMP", "DISCARD SEQUENCES"],
+    "ROLLBACK first": ["ROLLBACK", "DISCARD ALL"],
+    "DISCARD ALL in a transaction": ["BEGIN", "DISCARD ALL", "SELECT 1", "ROLLBACK"],
+    "DISCARD ALL among others": ["SELECT 1; DISCARD ALL", "DISCARD ALL; SELECT 1"],
+    "RESET ALL rolled back": ["BEGIN", "RESET ALL", "DEALLOCATE ALL", "ROLLBACK"],
+    "RESET ROLE rolled back": ["BEGIN", "RESET ROLE", "RESET SESSION AUTHORIZATION", "ROLLBACK"],
+    "DISCARD PLANS in a transaction": ["BEGIN", "DISCARD PLANS", "DISCARD SEQUENCES", "DISCARD TEMP", "COMMIT"],
+    "wrong": ["DISCARD", "DISCARD NOTHING", "DISCARD ALL ALL"],
+    "CLOSE unknown": ["CLOSE c1", "DEALLOCATE nothing", "UNLISTEN nothing"],
+    "spelled oddly": ["/* x */ discard\n all ;", "  DISCARD ALL;  "],
+}
+
+test_after_a_lot = scripts("reset batches", {name: SET + tuple(batch) for name, batch in BATCHES.items()}, PROBE,
+                           application_name="from the start", search_path="s2")
+test_with_nothing_to_reset = scripts("reset batches", BATCHES, PROBE)
+
+
+@scenario("reset batches")
+def test_others_do_not_notice(s):
+    a, b = s.client("a"), s.client("b")
+    for sql in SET:
+        a.q(sql)
+    a.parse("p2", "SELECT 'kept'::text").sync().go()
+    for batch in BATCHES.values():
+        for sql in batch:
+            if not batch[0].startswith("BEGIN"):
+                b.q(sql)
+    for sql in PROBE:
+        a.q(sql)
+    a.bind("", "p2").execute().sync().go()
+
+
+@scenario("reset batches")
+def test_ends_every_pin(s):
+    a = s.client("a")
+    a.pins("DECLARE c1 CURSOR WITH HOLD FOR SELECT 1")
+    a.q("SELECT pg_advisory_lock(1)")
+    a.q("CREATE TEMP TABLE tt (n int)")
+    a.frees("DISCARD ALL")
+    a.q("SELECT * FROM tt")
+    a.q("FETCH c1")
+    a.q("SELECT pg_advisory_unlock(1)")
+
+
+@scenario("reset batches")
+def test_some_pins_stay(s):
+    a = s.client("a")
+    a.pins("DECLARE c1 CURSOR WITH HOLD FOR SELECT 1")
+    a.q("SELECT pg_advisory_lock(1)")
+    a.q("RESET ALL")
+    a.q("CLOSE ALL")
+    a.q("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+    a.frees("SELECT pg_advisory_unlock_all()")
+    a.q("FETCH c1")
+
+
+@scenario("reset batches")
+def test_startup_comes_back(s):
+    a = s.client("a", options="-c search_path=s3 -c my.a=start", TimeZone="Asia/Kolkata")
+    a.q("SET search_path = s1; SET TimeZone = 'UTC'; SET my.a = 'x'")
+    a.q("DISCARD ALL")
+    for sql in PROBE:
+        a.q(sql)

@@ -1,0 +1,477 @@
+"""Prepared statements: the protocol's named and unnamed ones, SQL's, and both across each other."""
+
+from differential import scenario, scripts
+
+INT, TEXT = 23, 25
+
+
+def run(client, name, *values):
+    return client.bind("", name, values).describe("P").execute().sync().go()
+
+
+@scenario("prepared statements")
+def test_survives_others(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT 'mine'::text AS v, $1::int + 1 AS n").describe("S", "p1").sync().go()
+    for n in range(4):
+        run(a, "p1", n)
+
+
+@scenario("prepared statements")
+def test_same_name_different_text(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("p1", "SELECT 'of a'::text AS v").sync().go()
+    b.parse("p1", "SELECT 'of b'::text AS v, $1::int AS n").sync().go()
+    run(a, "p1")
+    run(b, "p1", 5)
+    a.close_("S", "p1").sync().go()
+    run(b, "p1", 6)
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_same_text_on_two_clients(s):
+    a, b = s.client("a"), s.client("b")
+    for client in (a, b):
+        client.parse("p1", "SELECT $1::text || '!' AS v").sync().go()
+        run(client, "p1", "x")
+    a.close_("S", "p1").sync().go()
+    run(b, "p1", "y")
+    a.parse("p1", "SELECT 1").sync().go()
+    run(b, "p1", "z")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_duplicate_name(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT 1").sync().go()
+    a.parse("p1", "SELECT 2").bind("", "p1").execute().sync().go()
+    run(a, "p1")
+    a.parse("p1", "SELECT 1").sync().go()
+    a.q("SELECT 1")
+
+
+@scenario("prepared statements")
+def test_unknown_name(s):
+    a = s.client("a")
+    run(a, "p1")
+    a.describe("S", "nothing").sync().go()
+    a.close_("S", "nothing").sync().go()
+    a.execute("no portal").sync().go()
+    a.q("EXECUTE p1")
+    a.q("DEALLOCATE p1")
+
+
+@scenario("prepared statements")
+def test_close_then_parse_again(s):
+    a = s.client("a")
+    for n in range(3):
+        a.parse("p1", "SELECT %d" % n).sync().go()
+        run(a, "p1")
+        a.close_("S", "p1").parse("p1", "SELECT 'again'::text").bind("", "p1").execute().close_("S", "p1").sync().go()
+        run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_failed_parse_poisons_nothing(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT * FROM not_there_yet").sync().go()
+    run(a, "p1")
+    a.q("CREATE TABLE scratch.not_there_yet (v int); SET search_path = scratch")
+    a.parse("p1", "SELECT * FROM not_there_yet").sync().go()
+    run(a, "p1")
+    b = s.client("b")
+    b.parse("p1", "SELECT * FROM not_there_yet").sync().go()
+    b.parse("p1", "SELEKT").sync().go()
+    b.parse("p1", "SELECT 1").sync().go()
+    run(b, "p1")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_parse_in_a_failed_pipeline(s):
+    """An error before it skips the Parse; one after it leaves the statement there."""
+    a = s.client("a")
+    a.parse("", "SELECT 1/0").bind("", "").execute().parse("p1", "SELECT 1").sync().go()
+    run(a, "p1")
+    a.parse("p1", "SELECT 'kept'::text").parse("", "SELECT 1/0").bind("", "").execute().sync().go()
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_transactions_do_not_matter(s):
+    a = s.client("a")
+    a.q("BEGIN")
+    a.parse("p1", "SELECT 'in'::text").sync().go()
+    a.q("ROLLBACK")
+    run(a, "p1")
+    a.q("BEGIN")
+    a.close_("S", "p1").sync().go()
+    a.q("ROLLBACK")
+    run(a, "p1")
+    a.q("BEGIN")
+    a.q("SELECT 1/0")
+    a.parse("p2", "SELECT 1").sync().go()
+    a.parse("p2", "ROLLBACK").sync().go()
+    run(a, "p2")
+    run(a, "p2")
+
+
+@scenario("prepared statements")
+def test_deallocate_reaches_the_protocols(s):
+    a, b = s.client("a"), s.client("b")
+    for client in (a, b):
+        client.parse("p1", "SELECT 'of %s'::text" % client.name).parse("p2", "SELECT 2").sync().go()
+    a.q("DEALLOCATE p1")
+    run(a, "p1")
+    run(b, "p1")
+    a.q("DEALLOCATE ALL")
+    run(a, "p2")
+    run(b, "p2")
+    b.q("DISCARD ALL")
+    run(b, "p1")
+    a.parse("p1", "SELECT 'new'::text").sync().go()
+    run(a, "p1")
+    b.q("DEALLOCATE PREPARE p1")
+
+
+@scenario("prepared statements")
+def test_named_in_another_search_path(s):
+    """A statement parsed in one search_path and run in another: PostgreSQL plans anew, by the one of now."""
+    a = s.client("a")
+    a.q("SET search_path = s1")
+    a.parse("p1", "SELECT v, f() FROM t").sync().go()
+    run(a, "p1")
+    a.q("SET search_path = s2")
+    run(a, "p1")
+    b = s.client("b")
+    b.q("SET search_path = s3")
+    b.parse("p1", "SELECT v, f() FROM t").sync().go()
+    run(b, "p1")
+    run(a, "p1")
+    a.q("SET search_path = s1")
+    run(a, "p1")
+    run(b, "p1")
+
+
+@scenario("prepared statements")
+def test_literals_under_another_datestyle(s):
+    a, b = s.client("a"), s.client("b")
+    sql = "SELECT '01/02/2024'::date AS d"
+    a.q("SET DateStyle = 'ISO, DMY'")
+    a.parse("p1", sql).sync().go()
+    b.q("SET DateStyle = 'ISO, MDY'")
+    b.parse("p1", sql).sync().go()
+    for client in (a, b, a):
+        run(client, "p1")
+    a.q("SET DateStyle = 'ISO, YMD'")
+    run(a, "p1")
+    a.q("SET DateStyle = 'ISO, MDY'")
+    run(a, "p1")
+    run(b, "p1")
+
+
+@scenario("prepared statements")
+def test_literals_under_another_time_zone(s):
+    a, b = s.client("a"), s.client("b")
+    for client, zone in ((a, "Asia/Tokyo"), (b, "UTC")):
+        client.q("SET TimeZone = '%s'" % zone)
+        client.parse("p1", "SELECT '2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC' AS t").sync().go()
+    for client in (a, b, a, b):
+        run(client, "p1")
+    a.q("SET TimeZone = 'UTC'")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_standard_conforming_strings_at_parse(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("SET escape_string_warning = off; SET standard_conforming_strings = off")
+    sql = "SELECT 'a\\\\b'::text"
+    a.parse("p1", sql).sync().go()
+    b.parse("p1", sql).sync().go()
+    run(a, "p1")
+    run(b, "p1")
+    a.q("SET standard_conforming_strings = on")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_role_at_run(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT current_user").sync().go()
+    a.q("SET ROLE r1")
+    run(a, "p1")
+    a.q("RESET ROLE")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_types_given(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("p1", "SELECT $1 AS v", [INT]).describe("S", "p1").sync().go()
+    b.parse("p1", "SELECT $1 AS v", [TEXT]).describe("S", "p1").sync().go()
+    run(a, "p1", 7)
+    run(b, "p1", "seven")
+    run(a, "p1", "seven")
+    run(a, "p1")
+    a.parse("p2", "SELECT $1 + $2 AS v", [INT, 0]).describe("S", "p2").sync().go()
+    run(a, "p2", 1, 2)
+
+
+@scenario("prepared statements")
+def test_binary(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT $1::int + 1 AS n, $2::text AS v", [INT, TEXT]).sync().go()
+    (a.bind("", "p1", [b"\x00\x00\x00\x07", "x"], [1, 0], [1, 0]).describe("P").execute().sync().go())
+
+
+@scenario("prepared statements")
+def test_names_of_every_kind(s):
+    a, b = s.client("a"), s.client("b")
+    for n, name in enumerate(["with \"quotes\" and 'more'", "n" * 100, "n" * 100 + "x", "\u00fcml\u00e4ut", " ", "P1", "p1",
+                              "pgporter_1", "s1", "_"]):
+        a.parse(name, "SELECT %d" % n).sync().go()
+        b.parse(name, "SELECT %d + 100" % n).sync().go()
+        run(a, name)
+        run(b, name)
+
+
+@scenario("prepared statements")
+def test_many(s):
+    """Two hundred and fifty statements, more than a backend is told to keep."""
+    a = s.client("a")
+    for n in range(250):
+        a.parse("m%d" % n, "SELECT %d AS v" % n)
+    a.sync().go()
+    for n in (0, 249, 100, 1):
+        run(a, "m%d" % n)
+
+
+@scenario("prepared statements")
+def test_result_type_changed_by_ddl(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("CREATE TABLE scratch.changing AS SELECT 1 AS n")
+    a.q("GRANT ALL ON scratch.changing TO PUBLIC")
+    a.parse("p1", "SELECT * FROM scratch.changing").sync().go()
+    run(a, "p1")
+    b.q("ALTER TABLE scratch.changing ADD COLUMN v text DEFAULT 'new'")
+    run(a, "p1")
+    b.parse("p1", "SELECT * FROM scratch.changing").sync().go()
+    run(b, "p1")
+    run(a, "p1")
+    a.close_("S", "p1").sync().go()
+    a.parse("p1", "SELECT * FROM scratch.changing").sync().go()
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_table_dropped_and_made_again(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("CREATE TABLE scratch.again AS SELECT 1 AS n")
+    a.parse("p1", "SELECT n FROM scratch.again").sync().go()
+    b.q("DROP TABLE scratch.again")
+    run(a, "p1")
+    b.q("CREATE TABLE scratch.again AS SELECT 2 AS n")
+    run(a, "p1")
+
+
+@scenario("prepared statements")
+def test_describe_alone(s):
+    a = s.client("a")
+    a.parse("p1", "SELECT $1::int AS n, 'x'::text AS v").sync().go()
+    a.describe("S", "p1").sync().go()
+    a.parse("p2", "SET my.a = 'x'").describe("S", "p2").sync().go()
+    a.parse("p3", "").describe("S", "p3").sync().go()
+    run(a, "p3")
+
+
+@scenario("prepared statements")
+def test_settings_and_transactions_as_prepared_statements(s):
+    a = s.client("a")
+    for name, sql in {"b": "BEGIN", "c": "COMMIT", "r": "ROLLBACK", "s1": "SET search_path = s1",
+                      "s2": "SET search_path = s2", "q": "SELECT v FROM t", "d": "DEALLOCATE q"}.items():
+        a.parse(name, sql).sync().go()
+    for name in ("s1", "b", "s2", "q", "r", "b", "s2", "c"):
+        run(a, name)
+    a.q("SELECT v FROM t")
+    run(a, "q")
+    run(a, "d")
+    run(a, "q")
+
+
+# The unnamed statement and portal -------------------------------------------------------------------------------
+
+@scenario("unnamed statement")
+def test_unnamed_across_syncs(s):
+    """Parse, Sync, then Bind and Execute: its own rows, whoever came in between."""
+    a, b = s.client("a"), s.client("b")
+    a.parse("", "SELECT 'of a'::text AS v").sync().go()
+    b.parse("", "SELECT 'of b'::text AS v, 2 AS n").sync().go()
+    run(a, "")
+    run(b, "")
+    run(a, "")
+
+
+@scenario("unnamed statement")
+def test_unnamed_described_in_one_round_bound_in_another(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("", "SELECT $1::int AS n").describe("S", "").sync().go()
+    b.parse("", "SELECT $1::text AS v").describe("S", "").sync().go()
+    a.bind("", "", [5]).execute().sync().go()
+    b.bind("", "", ["five"]).execute().sync().go()
+    a.describe("S", "").sync().go()
+
+
+@scenario("unnamed statement")
+def test_unnamed_is_gone_after_a_query(s):
+    a = s.client("a")
+    a.parse("", "SELECT 1").sync().go()
+    a.q("SELECT 2")
+    run(a, "")
+    a.parse("", "SELECT 3").sync().go()
+    a.q("")
+    run(a, "")
+
+
+@scenario("unnamed statement")
+def test_unnamed_none_yet(s):
+    a = s.client("a")
+    run(a, "")
+    a.describe("S", "").sync().go()
+    a.close_("S", "").sync().go()
+
+
+@scenario("unnamed statement")
+def test_unnamed_closed_or_failed(s):
+    a = s.client("a")
+    a.parse("", "SELECT 1").close_("S", "").sync().go()
+    run(a, "")
+    a.parse("", "SELECT 'kept?'::text").sync().go()
+    a.parse("", "SELEKT").sync().go()
+    run(a, "")
+    a.q("DEALLOCATE ALL")
+    a.parse("", "SELECT 'x'::text").sync().go()
+    a.parse("p1", "DEALLOCATE ALL").bind("", "p1").execute().sync().go()
+    run(a, "")
+    a.parse("", "SELECT 'y'::text").sync().go()
+    a.parse("p1", "DISCARD ALL").bind("", "p1").execute().sync().go()
+    run(a, "")
+
+
+@scenario("unnamed statement")
+def test_unnamed_under_new_settings(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("SET search_path = s1")
+    a.parse("", "SELECT v FROM t").sync().go()
+    b.q("SET search_path = s2")
+    b.parse("", "SELECT v FROM t").sync().go()
+    run(a, "")
+    run(b, "")
+
+
+@scenario("unnamed statement")
+def test_unnamed_portal_ends_with_its_transaction(s):
+    a = s.client("a")
+    a.parse("", "SELECT n FROM nums ORDER BY n LIMIT 5").bind().sync().go()
+    a.execute().sync().go()
+    a.q("BEGIN")
+    a.parse("", "SELECT n FROM nums ORDER BY n LIMIT 5").bind().execute("", 2).sync().go()
+    a.execute("", 2).sync().go()
+    a.q("COMMIT")
+    a.execute("", 2).sync().go()
+
+
+# PREPARE, EXECUTE, DEALLOCATE -----------------------------------------------------------------------------------
+
+test_sql = scripts("SQL PREPARE", {
+    "plain": ["PREPARE p1 AS SELECT 'mine'::text AS v", "EXECUTE p1", "EXECUTE p1", "DEALLOCATE p1", "EXECUTE p1"],
+    "types": ["PREPARE p1(int, text) AS SELECT $1 + 1 AS n, $2 AS v", "EXECUTE p1(1, 'it''s')", "EXECUTE p1('2', NULL)",
+              "EXECUTE p1(1)", "EXECUTE p1('x', 'y')"],
+    "types found": ["PREPARE p1 AS SELECT $1::int * 2 AS n", "EXECUTE p1(21)", "EXECUTE p1(20 + 1)"],
+    "duplicate": ["PREPARE p1 AS SELECT 1", "PREPARE p1 AS SELECT 2", "EXECUTE p1"],
+    "unknown": ["EXECUTE p1", "DEALLOCATE p1", "DEALLOCATE PREPARE p1", "DEALLOCATE ALL"],
+    "quoted name": ["PREPARE \"P one\"\" '\" AS SELECT 1", "EXECUTE \"P one\"\" '\"", "DEALLOCATE \"P one\"\" '\""],
+    "case": ["PREPARE P1 AS SELECT 1", "EXECUTE p1", "EXECUTE \"P1\""],
+    "long name": ["PREPARE %s AS SELECT 1" % ("n" * 80), "EXECUTE %s" % ("n" * 80), "EXECUTE %s" % ("n" * 63)],
+    "EXPLAIN": ["PREPARE p1 AS SELECT 1 AS n", "EXPLAIN (COSTS OFF) EXECUTE p1", "EXPLAIN EXECUTE p2",
+                "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE p1"],
+    "CREATE TABLE AS": ["PREPARE p1(int) AS SELECT $1 AS n", "CREATE TABLE scratch.made AS EXECUTE p1(9)",
+                        "SELECT * FROM scratch.made", "CREATE TABLE scratch.no AS EXECUTE p2"],
+    "EXPLAIN CREATE TABLE AS": ["PREPARE p1 AS SELECT 1 AS n",
+                                "EXPLAIN (COSTS OFF) CREATE TABLE scratch.made AS EXECUTE p1"],
+    "DML": ["CREATE TABLE scratch.d (n int)", "PREPARE p1(int) AS INSERT INTO scratch.d VALUES ($1)", "EXECUTE p1(1)",
+            "PREPARE p2 AS UPDATE scratch.d SET n = n + 1 RETURNING n", "EXECUTE p2", "PREPARE p3 AS DELETE FROM "
+            "scratch.d", "EXECUTE p3"],
+    "rolled back PREPARE stays": ["BEGIN", "PREPARE p1 AS SELECT 1", "ROLLBACK", "EXECUTE p1"],
+    "failed PREPARE": ["PREPARE p1 AS SELECT * FROM not_there", "EXECUTE p1", "PREPARE p1 AS SELECT 2", "EXECUTE p1"],
+    "several in one query": ["PREPARE p1 AS SELECT 1; EXECUTE p1; DEALLOCATE p1; EXECUTE p1"],
+    "prepared then failed in one query": ["PREPARE p1 AS SELECT 1; SELECT 1/0", "EXECUTE p1"],
+    "search_path": ["SET search_path = s1", "PREPARE p1 AS SELECT v FROM t", "SET search_path = s2", "EXECUTE p1"],
+    "not preparable": ["PREPARE p1 AS SET my.a = 1", "PREPARE p1 AS CREATE TABLE x (v int)"],
+    "DISCARD ALL": ["PREPARE p1 AS SELECT 1", "DISCARD ALL", "EXECUTE p1"],
+    "DISCARD PLANS keeps it": ["PREPARE p1 AS SELECT 1", "DISCARD PLANS", "EXECUTE p1"],
+    "errors name it right": ["PREPARE p1(int) AS SELECT 1 / $1", "EXECUTE p1(0)", "PREPARE p1(int) AS SELECT 1",
+                             "PREPARE p2(nosuchtype) AS SELECT 1", "PREPARE p2 AS SELECT nothing"],
+    "notices and position": ["PREPARE p1 AS SELECT says('p1')", "EXECUTE p1", "EXECUTE p1(1)", "EXECUTE p1 oops"],
+}, ("EXECUTE p1",))
+
+
+@scenario("SQL PREPARE")
+def test_sql_name_is_each_clients_own(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("PREPARE p1 AS SELECT 'of a'::text AS v")
+    b.q("PREPARE p1(int) AS SELECT 'of b'::text AS v, $1 AS n")
+    a.q("EXECUTE p1")
+    b.q("EXECUTE p1(1)")
+    a.q("DEALLOCATE ALL")
+    b.q("EXECUTE p1(2)")
+    a.q("EXECUTE p1")
+
+
+@scenario("SQL PREPARE")
+def test_sql_and_protocol_share_names(s):
+    a = s.client("a")
+    a.q("PREPARE p1(int) AS SELECT $1 + 1 AS n")
+    a.describe("S", "p1").sync().go()
+    run(a, "p1", 41)
+    a.parse("p1", "SELECT 2").sync().go()
+    a.parse("p2", "SELECT $1::text AS v").sync().go()
+    a.q("EXECUTE p2('by sql')")
+    a.q("PREPARE p2 AS SELECT 1")
+    a.close_("S", "p1").sync().go()
+    a.q("EXECUTE p1(1)")
+    a.q("DEALLOCATE p2")
+    run(a, "p2", "x")
+    a.x("EXECUTE p3")
+    a.parse("e", "EXECUTE p4").sync().go()
+    a.q("PREPARE p4 AS SELECT 'four'::text")
+    a.parse("e", "EXECUTE p4").sync().go()
+    run(a, "e")
+    run(a, "e")
+
+
+@scenario("SQL PREPARE")
+def test_sql_prepare_by_extended(s):
+    a, b = s.client("a"), s.client("b")
+    a.x("PREPARE p1(int) AS SELECT $1 * 2 AS n")
+    b.x("PREPARE p1(int) AS SELECT $1 * 3 AS n")
+    a.x("EXECUTE p1(7)")
+    b.x("EXECUTE p1(7)")
+    a.x("DEALLOCATE p1")
+    a.x("EXECUTE p1(7)")
+    b.x("EXECUTE p1(8)")
+
+
+@scenario("SQL PREPARE")
+def test_sql_result_type_changed_by_ddl(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("CREATE TABLE scratch.changing AS SELECT 1 AS n; GRANT ALL ON scratch.changing TO PUBLIC")
+    a.q("PREPARE p1 AS SELECT * FROM scratch.changing")
+    a.q("EXECUTE p1")
+    b.q("ALTER TABLE scratch.changing ADD COLUMN v text")
+    a.q("EXECUTE p1")
+    b.q("PREPARE p1 AS SELECT * FROM scratch.changing")
+    b.q("EXECUTE p1")
+    a.q("EXECUTE p1")

@@ -1,0 +1,104 @@
+"""SET ROLE, SET SESSION AUTHORIZATION: carried, and never leaking."""
+
+import pytest
+
+from differential import scenario, scripts
+
+PROBE = ("SELECT current_user, session_user, current_setting('role')", "SHOW is_superuser")
+
+test_role = scripts("roles", {
+    "SET ROLE": ["SET ROLE r1"],
+    "quoted": ["SET ROLE 'r1'", "SET ROLE \"r2\""],
+    "SESSION": ["SET SESSION ROLE r1"],
+    "NONE": ["SET ROLE r1", "SET ROLE NONE"],
+    "RESET": ["SET ROLE r1", "RESET ROLE"],
+    "twice": ["SET ROLE r1", "SET ROLE r2"],
+    "itself": ["SET ROLE app"],
+    "unknown": ["SET ROLE r1", "SET ROLE not_there"],
+    "not allowed": ["SET ROLE postgres"],
+    "in a transaction": ["BEGIN", "SET ROLE r1", "SELECT current_user", "COMMIT"],
+    "rolled back": ["SET ROLE r2", "BEGIN", "SET ROLE r1", "SELECT current_user", "ROLLBACK"],
+    "savepoint": ["BEGIN", "SET ROLE r1", "SAVEPOINT a", "SET ROLE r2", "ROLLBACK TO a", "COMMIT"],
+    "failed": ["SET ROLE r2", "BEGIN", "SET ROLE r1", "SELECT 1/0", "COMMIT"],
+    "LOCAL": ["SET ROLE r2", "BEGIN", "SET LOCAL ROLE r1", "SELECT current_user", "COMMIT"],
+    "RESET ALL leaves it": ["SET ROLE r1", "RESET ALL"],
+    "DISCARD ALL ends it": ["SET ROLE r1", "DISCARD ALL"],
+    "rights go with it": ["CREATE TABLE scratch.mine (v int)", "REVOKE ALL ON scratch.mine FROM PUBLIC", "SET ROLE r1",
+                          "SELECT * FROM scratch.mine", "RESET ROLE", "SELECT * FROM scratch.mine"],
+    "owns what it makes": ["SET ROLE r1", "CREATE TABLE scratch.made (v int)", "RESET ROLE",
+                           "SELECT tableowner FROM pg_tables WHERE tablename = 'made'"],
+    "with settings": ["SET search_path = s1", "SET ROLE r1", "SET search_path = s2", "RESET ROLE", "SHOW search_path"],
+    "by set_config": ["SELECT set_config('role', 'r3', false)"],
+    "by SET role =": ["SET role = 'r3'"],
+    "$user in the search_path": ["CREATE SCHEMA r1", "CREATE TABLE r1.u AS SELECT 'of r1'::text AS v",
+                                 "GRANT ALL ON SCHEMA r1 TO r1", "GRANT ALL ON r1.u TO r1", "SET ROLE r1",
+                                 "SELECT v FROM u", "RESET ROLE", "SELECT v FROM u", "DROP SCHEMA r1 CASCADE"],
+    "authorization to oneself": ["SET SESSION AUTHORIZATION app", "SET ROLE r1", "RESET SESSION AUTHORIZATION"],
+    "authorization refused": ["SET SESSION AUTHORIZATION r1"],
+    "many in one": ["SET ROLE r1; SELECT current_user; SET ROLE r2; SELECT 1/0"],
+}, PROBE)
+
+test_authorization = scripts("roles", {
+    "SET SESSION AUTHORIZATION": ["SET SESSION AUTHORIZATION app"],
+    "DEFAULT": ["SET SESSION AUTHORIZATION app", "SET SESSION AUTHORIZATION DEFAULT"],
+    "RESET": ["SET SESSION AUTHORIZATION app", "RESET SESSION AUTHORIZATION"],
+    "then role": ["SET SESSION AUTHORIZATION app", "SET ROLE r1"],
+    "resets the role": ["SET ROLE r1", "SET SESSION AUTHORIZATION app"],
+    "rolled back": ["BEGIN", "SET SESSION AUTHORIZATION app", "SELECT session_user", "ROLLBACK"],
+    "a value it may no longer set": ["SET log_min_duration_statement = 4321", "SET SESSION AUTHORIZATION app",
+                                     "SHOW log_min_duration_statement", "SET log_min_duration_statement = 1",
+                                     "RESET SESSION AUTHORIZATION", "SHOW log_min_duration_statement"],
+    "a superuser's value under a role": ["SET log_min_duration_statement = 4321", "SET ROLE r1",
+                                         "SHOW log_min_duration_statement"],
+    "ALTER ROLE meanwhile": ["SET SESSION AUTHORIZATION other", "SELECT current_user"],
+}, PROBE, user="boss")
+
+
+@scenario("roles", need=2)
+def test_two_clients_two_roles(s):
+    a, b, c = s.client("a"), s.client("b"), s.client("c")
+    a.q("SET ROLE r1")
+    b.q("SET ROLE r2")
+    for _ in range(3):
+        for client in (a, b, c):
+            client.q("SELECT current_user")
+    a.q("BEGIN")
+    a.q("SELECT current_user")
+    c.q("SELECT current_user")
+    a.q("ROLLBACK")
+
+
+@scenario("roles")
+def test_a_role_that_is_gone(s):
+    """A client whose role can't be restored gets an error; nothing runs under another one."""
+    with s.admin() as admin:
+        admin.q("DROP ROLE IF EXISTS shortlived")
+        admin.q("CREATE ROLE shortlived; GRANT shortlived TO app")
+    a, b = s.client("a"), s.client("b")
+    a.q("SET ROLE shortlived")
+    a.q("SELECT current_user")
+    a.q("RESET ROLE")
+    with s.admin() as admin:
+        admin.value("DROP ROLE shortlived")
+    a.q("SELECT current_user")
+    a.q("SET ROLE shortlived")
+    b.q("SELECT current_user")
+
+
+@pytest.mark.row("roles")
+def test_nothing_runs_when_the_role_cannot_be_restored(cluster, pooler):
+    """Directly PostgreSQL lets such a client go on; on another backend it can't, and must not run as anyone else."""
+    if pooler.kind == "direct":
+        pytest.skip("nothing has to be restored here")
+    with cluster.admin() as admin:
+        admin.q("DROP ROLE IF EXISTS goes")
+        admin.q("CREATE ROLE goes; GRANT goes TO app")
+        with pooler.connect(1) as a, pooler.connect(1) as b:
+            a.value("SET ROLE goes")
+            b.value("SET ROLE r2")
+            admin.value("DROP ROLE goes")
+            events = a.q("SELECT current_user")
+            rows = [e for e in events if e[0] == "DataRow"]
+            assert not rows, rows
+            assert any(e[0] == "ErrorResponse" for e in events), events
+            assert b.value("SELECT current_user") == "r2"

@@ -1,0 +1,179 @@
+"""What a client says at login: parameters, options=-c …, and the refusal of bad ones."""
+
+import pytest
+
+import rawpg
+from differential import scenario
+
+STARTS = {
+    "nothing": {},
+    "search_path": {"search_path": "s1"},
+    "search_path list": {"search_path": "s2, \"s1\", public"},
+    "odd search_path": {"search_path": "\"odd, \"\"name\"\" with 'quotes' \\\""},
+    "DateStyle": {"DateStyle": "SQL, DMY"},
+    "DateStyle part": {"datestyle": "german"},
+    "TimeZone": {"TimeZone": "Europe/Berlin"},
+    "timezone lower": {"timezone": "Asia/Tokyo"},
+    "client_encoding": {"client_encoding": "LATIN1"},
+    "client_encoding alias": {"client_encoding": "utf-8"},
+    "application_name": {"application_name": "the 'app' \\ \"x\""},
+    "application_name unprintable": {"application_name": "n\u00e4me"},
+    "application_name long": {"application_name": "x" * 90},
+    "statement_timeout": {"statement_timeout": "50s"},
+    "extra_float_digits": {"extra_float_digits": "3"},
+    "IntervalStyle": {"IntervalStyle": "iso_8601"},
+    "custom": {"my.a": "from the 'start' \\"},
+    "role": {"role": "r1"},
+    "standard_conforming_strings": {"standard_conforming_strings": "off"},
+    "default_transaction_read_only": {"default_transaction_read_only": "on"},
+    "options -c": {"options": "-c search_path=s1"},
+    "options -cname": {"options": "-csearch_path=s1"},
+    "options --name": {"options": "--search_path=s1 --work_mem=5MB"},
+    "options --name-with-dashes": {"options": "--search-path=s1 -c work-mem=5MB"},
+    "options several": {"options": "-c search_path=s1,s2 -c   statement_timeout=30s --my.a=b"},
+    "options escapes": {"options": "-c search_path=s1,\\ s2 -c my.a=back\\\\slash\\ and\\ 'quote'"},
+    "options tabs": {"options": " \t-c\tsearch_path=s1\n"},
+    "options empty": {"options": ""},
+    "options empty value": {"options": "-c my.a="},
+    "options twice the same": {"options": "-c search_path=s1 -c search_path=s2"},
+    "options and parameter": {"options": "-c search_path=s1", "search_path": "s2"},
+    "options -e": {"options": "-e"},
+    "options custom": {"options": "-c app.tenant=a"},
+    "options geqo": {"options": "-c geqo=off -c enable_seqscan=off"},
+    "options -B refused": {"options": "-B 100"},
+    "options -S": {"options": "-S 4096"},
+    "options -f": {"options": "-f s"},
+    "search_path empty": {"search_path": ""},
+    "bad name": {"no_such_parameter": "1"},
+    "bad value": {"work_mem": "much"},
+    "bad value in options": {"options": "-c work_mem=much"},
+    "bad name in options": {"options": "-c no_such=1"},
+    "bad switch": {"options": "-z"},
+    "bad client_encoding": {"client_encoding": "nonsense"},
+    "bad TimeZone": {"TimeZone": "Nowhere"},
+    "bad DateStyle": {"DateStyle": "nonsense"},
+    "bad role": {"role": "nobody_at_all"},
+    "role not granted": {"role": "postgres"},
+    "only for superusers": {"log_statement": "all"},
+    "only at server start": {"shared_buffers": "1MB"},
+    "read only": {"server_version": "9.0"},
+    "no value in options": {"options": "-c search_path"},
+    "-c alone": {"options": "-c"},
+    "stray word in options": {"options": "search_path=s1"},
+    "protocol option": {"_pq_.whatever": "1"},
+    "replication false": {"replication": "false"},
+    "boolean bad": {"enable_seqscan": "perhaps"},
+    "out of range": {"statement_timeout": "-2"},
+    "custom bad": {"my.": "x"},
+    "ignore_system_indexes": {"ignore_system_indexes": "on"},
+    "post_auth_delay": {"post_auth_delay": "0"},
+    "lc_messages superuser": {"lc_messages": "C"},
+    "session_authorization": {"session_authorization": "app"},
+}
+
+SHOWN = ("search_path", "TimeZone", "DateStyle", "client_encoding", "application_name", "statement_timeout",
+         "extra_float_digits", "IntervalStyle", "work_mem", "standard_conforming_strings", "geqo", "enable_seqscan")
+
+
+@scenario("startup parameters", args={name: (tuple(params.items()),) for name, params in STARTS.items()})
+def test_accepted_or_refused(s, params):
+    a = s.client("a", in_order=True, params=dict(params))
+    if a.closed:
+        return
+    for name in SHOWN:
+        a.q("SHOW " + name)
+    a.q("SELECT current_setting('my.a', true), current_setting('app.tenant', true), current_user")
+    a.q("SELECT v FROM t")
+    a.q("SHOW ignore_system_indexes")
+
+
+@scenario("startup parameters", args={
+    "search_path": ("search_path", "s3", "s1"), "TimeZone": ("TimeZone", "Asia/Tokyo", "UTC"),
+    "DateStyle": ("DateStyle", "SQL, DMY", "ISO, MDY"), "application_name": ("application_name", "me", "you"),
+    "my.a": ("my.a", "start", "later"), "statement_timeout": ("statement_timeout", "7s", "0"),
+    "client_encoding": ("client_encoding", "LATIN1", "UTF8"),
+})
+def test_reset_goes_back_to_it(s, name, first, then):
+    a = s.client("a", params={name: first})
+    a.q("SHOW " + name)
+    for way in ("RESET " + name, "RESET ALL", "SET %s TO DEFAULT" % name, "DISCARD ALL"):
+        a.q("SET %s = '%s'" % (name, then))
+        a.q("SHOW " + name)
+        a.q(way)
+        a.q("SHOW " + name)
+
+
+@scenario("startup parameters")
+def test_reset_goes_back_to_the_options(s):
+    a = s.client("a", options="-c search_path=s4 -c my.a=start")
+    a.q("SET search_path = s1")
+    a.q("SELECT v FROM t")
+    a.q("BEGIN; RESET search_path; SHOW search_path; ROLLBACK")
+    a.q("SHOW search_path")
+    a.q("RESET search_path")
+    a.q("SELECT v FROM t")
+    a.q("SET my.a = 'x'")
+    a.q("RESET ALL")
+    a.q("SHOW my.a")
+
+
+@scenario("startup parameters", need=2)
+def test_each_its_own(s):
+    a = s.client("a", options="-c search_path=s1", application_name="a")
+    b = s.client("b", search_path="s2", TimeZone="Asia/Tokyo")
+    c = s.client("c")
+    for client in (a, b, c, a, c, b):
+        client.q("SELECT v FROM t")
+        client.q("SHOW TimeZone")
+        client.q("SHOW application_name")
+        client.q("SHOW search_path")
+
+
+@scenario("startup parameters")
+def test_no_user(s):
+    a = s.client("a", login=False)
+    a.startup({"user": None, "database": None})
+
+
+@pytest.mark.row("startup parameters")
+def test_another_users_search_path_by_name(stage):
+    """The pool of another user is another pool."""
+    def play(s):
+        a = s.client("a", user="other", search_path="s1")
+        a.q("SELECT v FROM t")
+        a.q("SELECT current_user, session_user")
+        b = s.client("b")
+        b.q("SELECT current_user, session_user")
+        b.q("SHOW search_path")
+    stage.play(play, 1)
+
+
+@pytest.mark.row("startup parameters")
+def test_idle_session_timeout_is_not_the_backends(pooler):
+    """A client's idle_session_timeout must not kill the backend under the next one."""
+    with pooler.connect(1, params={"idle_session_timeout": "0"}) as a, pooler.connect(1) as b:
+        a.q("SET idle_session_timeout = 60000")
+        assert a.value("SHOW idle_session_timeout") == "1min"
+        assert b.value("SHOW idle_session_timeout") == "0"
+
+
+@scenario("startup parameters")
+def test_secrets(s):
+    """SCRAM, md5 and cleartext users log in with the settings they ask for."""
+    for user in ("u_scram", "u_md5", "u_clear"):
+        a = s.client(user, user=user, search_path="s1")
+        a.q("SELECT current_user")
+        a.q("SELECT v FROM t")
+
+
+@scenario("startup parameters", pools=(1,))
+def test_a_refused_login_leaves_nothing(s):
+    a = s.client("a", search_path="s1", no_such="x")
+    s.tell(a.closed)
+    b = s.client("b")
+    b.q("SHOW search_path")
+
+
+def test_the_raw_client_tells_a_refusal(cluster):
+    with rawpg.Conn(cluster.address, "app", "app", {"work_mem": "much"}) as conn:
+        assert conn.closed
