@@ -2,6 +2,7 @@
 
 CC ?= gcc
 CFLAGS ?= -O2 -g
+comma := ,
 BUILD := build
 STD := -std=gnu11 -I. -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter \
 	-fno-strict-aliasing -fstack-protector-strong -D_FORTIFY_SOURCE=2
@@ -13,7 +14,7 @@ BUILD := build/$(subst $(comma),-,$(SAN))
 STD := $(filter-out -D_FORTIFY_SOURCE=2,$(STD)) -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS += -fsanitize=$(SAN)
 endif
-comma := ,
+
 
 PKGS := libevent openssl libxxhash
 LIBS := -levent -lssl -lcrypto -lpg_query -lprotobuf-c -lpthread
@@ -40,7 +41,7 @@ $(BUILD)/%.o: %.c
 # Nothing else is linked, so a hidden dependency fails here.
 links = $(shell sed -n '1s,^/\* links: \(.*\) \*/$$,\1,p' $(1))
 
-$(BUILD)/unit/%: tests/unit/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.h)
+$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<)) -lcmocka
 

@@ -1,0 +1,43 @@
+/* state/backend.h — what is known of one backend: the settings it carries, the statements prepared on it, the replies
+ * it owes and where its transaction stands. Facts only; whom it serves is for state/session.c, which pool it sits in
+ * for state/pool.c.
+ *
+ * `applied` is what its session holds when no transaction is open, `have` what it holds now; they differ only inside a
+ * transaction that has touched settings. Both leave out what the backend got at its own start. */
+#ifndef PGPORTER_STATE_BACKEND_H
+#define PGPORTER_STATE_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "parser/buf.h"
+#include "state/ledger.h"
+#include "state/prepared.h"
+#include "state/settings.h"
+
+struct session;
+
+struct backend {
+	struct session *session; /* whom it is linked to; NULL: idle */
+	struct buf *out;	 /* bytes on their way to PostgreSQL; the owner's */
+	const struct settings *applied, *have;
+	const struct settings *reported; /* ParameterStatus, names as PostgreSQL writes them */
+	struct stmt_set prepared;
+	size_t prepared_max;
+	struct ledger owed;
+	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none */
+	char status;		/* of the last ReadyForQuery: I, T or E */
+	bool batch;		/* extended messages were sent since the last Sync */
+	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */
+	bool copy_in, copy_both; /* CopyIn/CopyBothResponse seen, its end not */
+	bool spoilt;		/* holds what can't be undone or isn't known: close it when its client leaves */
+};
+
+void backend_init(struct backend *b, struct settings_store *st, struct buf *out);
+void backend_release(struct backend *b);
+/* A ParameterStatus. */
+void backend_reported(struct backend *b, const char *name, const char *value);
+/* Everything the session on it held is gone (DISCARD ALL ran). */
+void backend_wiped(struct backend *b);
+
+#endif

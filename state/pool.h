@@ -1,0 +1,87 @@
+/* state/pool.h — which backend serves which client: idle backends, the waiting line, and every limit.
+ *
+ * Owns no connection: callers embed the nodes in their own structs. Counts are exact at every instant: a backend counts
+ * from the moment the decision to open it is taken until it is gone. Times are microseconds of the caller's clock. */
+#ifndef PGPORTER_STATE_POOL_H
+#define PGPORTER_STATE_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "state/backend.h"
+#include "state/settings.h"
+
+struct pool;
+
+/* Something that backends are counted against: a database entry, or a user. max <= 0: no limit. */
+struct pool_limit {
+	int max, count;
+};
+
+enum pool_place { PLACE_NONE, PLACE_OPENING, PLACE_IDLE, PLACE_ACTIVE };
+
+struct pool_backend {
+	TAILQ_ENTRY(pool_backend) in;
+	struct pool *pool;
+	enum pool_place place;
+	const struct backend *facts; /* its settings decide who gets it */
+	int64_t since_us;	     /* in this place */
+	int64_t opened_us;	     /* since it exists */
+};
+TAILQ_HEAD(pool_backends, pool_backend);
+
+struct pool_waiter {
+	TAILQ_ENTRY(pool_waiter) in;
+	struct pool *pool; /* waiting there; NULL: not waiting */
+	const struct settings *want;
+	int64_t since_us;
+};
+TAILQ_HEAD(pool_waiters, pool_waiter);
+
+struct pool {
+	TAILQ_ENTRY(pool) in_database; /* the owner's list of a database's pools */
+	struct pool_backends idle;     /* most recently used first */
+	struct pool_backends active, opening;
+	struct pool_waiters waiting;   /* first come first */
+	int n_idle, n_active, n_opening, n_waiting;
+	int size, reserve, min;
+	int64_t reserve_after_us; /* 0: never */
+	bool paused, fifo;
+	struct pool_limit *database, *user;
+	/* After a failure: not before this time, doubling. */
+	int64_t retry_at_us, retry_after_us;
+	int64_t retry_max_us;
+	unsigned failures;
+};
+
+void pool_init(struct pool *p, struct pool_limit *database, struct pool_limit *user);
+
+/* An idle backend for a client, or NULL if it has to wait or one has to be opened. One that has `want` already comes
+ * first, then the most recently used (fifo: least recently). Nobody overtakes who is waiting. The backend becomes active. */
+struct pool_backend *pool_take(struct pool *p, const struct settings *want, int64_t now_us);
+void pool_wait(struct pool *p, struct pool_waiter *w, const struct settings *want, int64_t now_us);
+void pool_unwait(struct pool_waiter *w); /* fine when not waiting */
+/* The first in line together with an idle backend for it, or NULL. Both are taken. */
+struct pool_waiter *pool_match(struct pool *p, struct pool_backend **backend, int64_t now_us);
+
+/* How many more backends should be opened now: waiting clients without a backend on its way, or fewer than min, within
+ * every limit and not before a retry is due. with_clients: the pool has clients (min counts only then). */
+int pool_to_open(const struct pool *p, bool with_clients, int64_t now_us);
+/* Clients wait and only a database's or user's limit, not the pool's own, keeps a backend from being opened. */
+bool pool_blocked_by_others(const struct pool *p, int64_t now_us);
+void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us); /* counted from here on */
+void pool_opened(struct pool_backend *b, int64_t now_us);		   /* and idle */
+void pool_give_back(struct pool_backend *b, int64_t now_us);		   /* active → idle */
+void pool_gone(struct pool_backend *b);					   /* from any place; no longer counted */
+/* Opening failed: tries again after 50 ms, doubling to retry_max_us. `random` jitters by up to a quarter. */
+void pool_failed(struct pool *p, int64_t now_us, uint32_t random);
+void pool_succeeded(struct pool *p);
+
+static inline int pool_backends(const struct pool *p)
+{
+	return p->n_idle + p->n_active + p->n_opening;
+}
+
+#endif

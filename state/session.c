@@ -1,0 +1,579 @@
+#include "state/session_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *pin_reason_name(enum pin_reason reason)
+{
+	switch (reason) {
+	case PIN_CURSOR:
+		return "held cursor";
+	case PIN_LOCK:
+		return "advisory lock";
+	case PIN_TEMP:
+		return "temporary object";
+	case PIN_LISTEN:
+		return "listen";
+	case PIN_OPAQUE:
+		return "opaque statement";
+	case PIN_SESSION:
+		return "session state";
+	case PIN_STATEMENT:
+		return "large statement";
+	}
+	return "?";
+}
+
+void session_init(struct session *s, struct session_store *store, struct session_counters *counters, struct buf *to_client)
+{
+	memset(s, 0, sizeof *s);
+	s->store = store;
+	s->counters = counters;
+	s->to_client = to_client;
+	s->serial = ++store->last_serial;
+	s->base = settings_empty(store->settings);
+	s->settings = settings_retain(s->base);
+	s->want = settings_retain(s->base);
+	s->effective = settings_retain(s->base);
+	s->reported = settings_retain(s->base);
+	s->base_reported = settings_retain(s->base);
+	s->txn.reported = settings_retain(s->base);
+}
+
+void query_clear(struct session *s)
+{
+	if (s->query.effects)
+		effects_release(s->query.effects);
+	for (size_t i = 0; i < s->query.n_steps; i++) {
+		stmt_release(s->query.steps[i].target);
+		free(s->query.steps[i].name);
+	}
+	free(s->query.steps);
+	free(s->query.shifts);
+	memset(&s->query, 0, sizeof s->query);
+}
+
+void unnamed_forget(struct session *s)
+{
+	struct unnamed_stmt *u = &s->unnamed;
+
+	if (u->effects)
+		effects_release(u->effects);
+	if (u->at_parse)
+		settings_release(u->at_parse);
+	stmt_release(u->target);
+	stmt_release(u->own);
+	u->effects = NULL;
+	u->at_parse = NULL;
+	u->target = u->own = NULL;
+	u->serial = 0;
+	u->substitute = SUB_NONE;
+	if (u->unkept)
+		s->pins &= ~(uint32_t)PIN_STATEMENT;
+	u->unkept = false;
+}
+
+static void portal_free(struct portal *p)
+{
+	if (p->effects)
+		effects_release(p->effects);
+	stmt_release(p->target);
+	stmt_release(p->own);
+	for (size_t i = 0; i < p->n_bound; i++)
+		free(p->bound[i]);
+	free(p->bound);
+	free(p->name);
+	free(p);
+}
+
+struct portal *portal_find(struct session *s, const char *name)
+{
+	struct portal *p = s->portals;
+
+	while (p && strcmp(p->name, name))
+		p = p->next;
+	return p;
+}
+
+void portal_drop(struct session *s, const char *name)
+{
+	for (struct portal **at = &s->portals; *at; at = &(*at)->next)
+		if (!strcmp((*at)->name, name)) {
+			struct portal *p = *at;
+
+			/* An Execute under way may still need what it says. */
+			for (size_t i = 0; s->backend && i < s->backend->owed.count; i++)
+				if (ledger_at(&s->backend->owed, i)->portal == p) {
+					free(p->name);
+					p->name = strdup("\x01");
+					return;
+				}
+			*at = p->next;
+			portal_free(p);
+			return;
+		}
+}
+
+struct portal *portal_put(struct session *s, const char *name)
+{
+	struct portal *p;
+
+	portal_drop(s, name);
+	p = calloc(1, sizeof *p);
+	if (!p || !(p->name = strdup(name)))
+		abort();
+	p->next = s->portals;
+	s->portals = p;
+	return p;
+}
+
+void portals_clear(struct session *s)
+{
+	while (s->portals) {
+		struct portal *p = s->portals;
+
+		s->portals = p->next;
+		portal_free(p);
+	}
+}
+
+void session_release(struct session *s)
+{
+	if (s->backend)
+		abort();
+	query_clear(s);
+	portals_clear(s);
+	unnamed_forget(s);
+	buf_release(&s->unnamed.tail);
+	names_clear(&s->names);
+	session_txn_reset(s);
+	free(s->txn.names);
+	buf_release(&s->task_error);
+	buf_release(&s->task_rows);
+	settings_release(s->task_target);
+	settings_release(s->base);
+	settings_release(s->settings);
+	settings_release(s->want);
+	settings_release(s->effective);
+	settings_release(s->reported);
+	settings_release(s->base_reported);
+	settings_release(s->txn.reported);
+}
+
+void session_start_with(struct session *s, const char *name, const char *value)
+{
+	settings_set(&s->base, name, value);
+	settings_assign(&s->settings, s->base);
+	settings_assign(&s->want, s->base);
+	settings_assign(&s->effective, s->base);
+}
+
+void session_remember_text(struct session *s, const char *text, size_t len)
+{
+	size_t n = len < sizeof s->last_text - 1 ? len : sizeof s->last_text - 1;
+
+	memcpy(s->last_text, text, n);
+	s->last_text[n] = 0;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)s->last_text[i] < 0x20)
+			s->last_text[i] = ' ';
+}
+
+void session_touch(struct session *s, const char *name)
+{
+	s->txn.dirty = true;
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		if (!strcmp(s->txn.names[i], name))
+			return;
+	s->txn.names = realloc(s->txn.names, (s->txn.n_names + 1) * sizeof *s->txn.names);
+	if (!s->txn.names || !(s->txn.names[s->txn.n_names++] = strdup(name)))
+		abort();
+}
+
+void session_txn_reset(struct session *s)
+{
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		free(s->txn.names[i]);
+	s->txn.n_names = 0;
+	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.error = false;
+	s->txn.outcome = 0;
+	s->txn.observe = 0;
+}
+
+/* The bytes below 0x80 of these may be the tail of a character. */
+static bool encoding_unsafe(const char *name)
+{
+	static const char *const unsafe[] = { "SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB" };
+
+	for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
+		if (!strcasecmp(name, unsafe[i]))
+			return true;
+	return false;
+}
+
+unsigned session_lex_mode(struct session *s)
+{
+	const char *strings, *encoding;
+
+	if (s->lex_for == s->reported)
+		return s->lex_mode;
+	strings = settings_get(s->reported, "standard_conforming_strings");
+	encoding = settings_get(s->reported, "client_encoding");
+	s->lex_mode = LEX_PLAIN;
+	if (strings && strcmp(strings, "on"))
+		s->lex_mode |= LEX_BACKSLASH;
+	if (encoding && encoding_unsafe(encoding))
+		s->lex_mode |= LEX_UNSAFE_BYTES;
+	s->lex_for = s->reported;
+	return s->lex_mode;
+}
+
+void session_link(struct session *s, struct backend *b)
+{
+	if (s->backend || b->session)
+		abort();
+	s->backend = b;
+	b->session = s;
+	settings_assign(&s->txn.reported, b->reported);
+}
+
+bool session_unlink(struct session *s)
+{
+	struct backend *b = s->backend;
+	bool clean;
+
+	if (!b)
+		return true;
+	clean = session_releasable(s) && !b->spoilt;
+	if (s->through)
+		clean = b->status == 'I' && !b->copy_in && !b->copy_both && !s->ready_owed && !s->task && !b->owed.count && !b->batch;
+	while (b->owed.count)
+		ledger_pop(&b->owed);
+	b->session = NULL;
+	s->backend = NULL;
+	portals_clear(s);
+	query_clear(s);
+	s->task = TASK_NONE;
+	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
+	s->ready_owed = 0;
+	return clean;
+}
+
+void session_welcome(struct session *s, const struct settings *reported)
+{
+	settings_assign(&s->reported, reported);
+	settings_assign(&s->base_reported, reported);
+}
+
+bool session_releasable(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	return b && !s->through && !s->task && !s->task_failed && !s->await_ready && !s->await_reply && !s->await_copy_end &&
+	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins;
+}
+
+bool session_in_transaction(const struct session *s)
+{
+	return s->backend && (s->backend->status != 'I' || s->backend->batch);
+}
+
+bool session_idle(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	if (!b)
+		return true;
+	if (s->through)
+		return !s->ready_owed && !b->copy_in && !b->copy_both;
+	return !s->task && !s->await_ready && !s->await_reply && !s->await_copy_end && !b->owed.count && !b->copy_in;
+}
+
+bool session_login_begin(struct session *s)
+{
+	if (s->want == s->backend->have)
+		return true;
+	task_apply(s, s->want, TASK_LOGIN);
+	return false;
+}
+
+static void answer_cancelled(struct session *s)
+{
+	msg_report(s->to_client, 'E', "ERROR", "57014", "canceling statement due to user request", NULL, NULL);
+}
+
+static void answer_ready(struct session *s, char status)
+{
+	msg_add(s->to_client, 'Z', &status, 1);
+}
+
+bool session_cancel_waiting(struct session *s, const struct client_message *m)
+{
+	if (s->backend)
+		return false;
+	answer_cancelled(s);
+	if (m->type == 'Q' || m->type == 'F')
+		answer_ready(s, 'I');
+	else
+		s->skip = true;
+	return true;
+}
+
+/* ---- the client's messages ---- */
+
+enum session_verdict forward_raw(struct session *s, const struct client_message *m)
+{
+	struct buf *out = s->backend->out;
+
+	buf_u8(out, (uint8_t)m->type);
+	buf_u32(out, (uint32_t)m->len + 4);
+	buf_add(out, m->body, m->have);
+	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
+}
+
+static enum session_verdict send_sync(struct session *s, const struct client_message *m)
+{
+	struct owed *o = ledger_push(&s->backend->owed, OWED_SYNC, false);
+
+	(void)o;
+	s->await_ready = true;
+	return forward_raw(s, m);
+}
+
+static enum session_verdict skip_message(struct session *s, const struct client_message *m)
+{
+	if (m->type != 'S')
+		return SESSION_DROP;
+	s->skip = false;
+	if (s->backend && (s->backend->batch || s->backend->skipping || s->backend->owed.count))
+		return send_sync(s, m);
+	answer_ready(s, s->backend ? s->backend->status : 'I');
+	return SESSION_DROP;
+}
+
+/* CopyData and its ends: PostgreSQL ignores them outside of a COPY, and ignores Sync and Flush inside one. */
+static enum session_verdict copy_message(struct session *s, const struct client_message *m)
+{
+	struct backend *b = s->backend;
+	bool extended;
+
+	if (!b || !(b->copy_in || b->copy_both))
+		return SESSION_DROP;
+	if (m->type != 'd' && !b->copy_both) {
+		b->copy_in = false;
+		extended = ledger_head(&b->owed) && ledger_head(&b->owed)->kind == OWED_EXECUTE;
+		if (extended) { /* its end is answered only at a Sync, which must not come before that is known */
+			s->await_copy_end = true;
+			forward_raw(s, m);
+			if (m->have < m->len) {
+				s->refusal_code = "08P01";
+				s->refusal = "CopyFail message too long";
+				return SESSION_REFUSE;
+			}
+			msg_add(b->out, 'H', NULL, 0);
+			return SESSION_NEXT;
+		}
+	}
+	return forward_raw(s, m);
+}
+
+/* Large objects' own functions, which drivers call by function-call messages; PostgreSQL's pg_proc.dat. */
+static bool function_harmless(uint32_t oid)
+{
+	return oid == 764 || oid == 715 || (oid >= 952 && oid <= 958) || oid == 1004 || (oid >= 3170 && oid <= 3172);
+}
+
+static enum session_verdict call_message(struct session *s, const struct client_message *m)
+{
+	if (m->have < 4 && m->have < m->len)
+		return SESSION_MORE;
+	if (s->carry && (m->len < 4 || !function_harmless((uint32_t)m->body[0] << 24 | (uint32_t)m->body[1] << 16 |
+							     (uint32_t)m->body[2] << 8 | m->body[3]))) {
+		s->txn.observe |= TOUCH_OPAQUE;
+		session_remember_text(s, "function call message", 21);
+	}
+	ledger_push(&s->backend->owed, OWED_CALL, false);
+	s->await_ready = true;
+	return forward_raw(s, m);
+}
+
+static enum session_verdict refuse_type(struct session *s)
+{
+	s->refusal_code = "08P01";
+	s->refusal = "invalid frontend message type";
+	return SESSION_REFUSE;
+}
+
+static bool type_known(char type)
+{
+	return type && strchr("QPBDECHSFdcfX", type);
+}
+
+/* Session pooling: whatever the client says goes through. */
+static enum session_verdict through_message(struct session *s, const struct client_message *m)
+{
+	if (s->want != s->backend->have && s->backend->status == 'I' && !s->ready_owed && !s->backend->batch) {
+		if (s->task_failed)
+			return SESSION_HOLD;
+		task_apply(s, s->want, TASK_APPLY);
+		return SESSION_HOLD;
+	}
+	if (m->type == 'Q' || m->type == 'F' || m->type == 'S')
+		s->ready_owed++;
+	else if (strchr("PBDEC", m->type))
+		s->backend->batch = true;
+	if (m->type == 'c' || m->type == 'f')
+		s->backend->copy_in = false;
+	if (m->type == 'P')
+		s->counters->client_parses++, s->counters->server_parses++;
+	if (m->type == 'B')
+		s->counters->binds++;
+	return forward_raw(s, m);
+}
+
+/* Most statements are told apart from a reset batch by how they begin, before their effects are asked for. */
+static bool may_be_reset(const struct client_message *m)
+{
+	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_" };
+	const char *text = (const char *)m->body;
+
+	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+		if (!strncasecmp(text, begins[i], strlen(begins[i])))
+			return true;
+	return false;
+}
+
+/* Answers that need no backend. Returns false where one is needed. */
+static bool answer_unlinked(struct session *s, const struct client_message *m, enum session_verdict *verdict)
+{
+	const struct effects *e;
+
+	switch (m->type) {
+	case 'S':
+		answer_ready(s, 'I');
+		*verdict = SESSION_DROP;
+		return true;
+	case 'H':
+	case 'd':
+	case 'c':
+	case 'f':
+		*verdict = SESSION_DROP;
+		return true;
+	case 'Q':
+		if (!s->carry || m->len > 512)
+			return false;
+		if (m->have < m->len) {
+			*verdict = SESSION_MORE;
+			return true;
+		}
+		if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1 || !may_be_reset(m))
+			return false;
+		e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+		*verdict = SESSION_NEXT;
+		if (!effects_none(e) && session_answer_locally(s, e)) {
+			effects_release(e);
+			return true;
+		}
+		effects_release(e);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* A lone SET or RESET replaces a setting, so that the old value need not be there first: a client can get rid of a role
+ * that no longer exists. */
+static const struct settings *settings_for(struct session *s, const struct client_message *m)
+{
+	const struct effects *e;
+	const struct settings *target;
+
+	if (m->type != 'Q' || m->have < m->len || m->len < 2 || m->len > 512 || m->body[m->len - 1] ||
+	    s->backend->status != 'I' || s->backend->batch)
+		return settings_retain(s->want);
+	e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+	if (e->n == 1 && (e->stmts[0].kind == STMT_SET || e->stmts[0].kind == STMT_RESET) && e->stmts[0].name)
+		target = settings_with(s->want, e->stmts[0].name, NULL);
+	else
+		target = settings_retain(s->want);
+	effects_release(e);
+	return target;
+}
+
+/* The backend gets what the client wants. Returns false while that is under way. */
+static bool settings_ready(struct session *s, const struct client_message *m)
+{
+	const struct settings *target;
+	bool ready;
+
+	if (s->want == s->backend->have || s->backend->status == 'E')
+		return true;
+	target = settings_for(s, m);
+	ready = target == s->backend->have;
+	if (!ready)
+		task_apply(s, target, TASK_APPLY);
+	settings_release(target);
+	return ready;
+}
+
+static enum session_verdict linked_message(struct session *s, const struct client_message *m)
+{
+	switch (m->type) {
+	case 'S':
+		return send_sync(s, m);
+	case 'H':
+		return forward_raw(s, m);
+	case 'F':
+		return call_message(s, m);
+	case 'Q':
+		return session_query(s, m);
+	default:
+		return session_extended(s, m);
+	}
+}
+
+static enum session_verdict task_error_message(struct session *s, const struct client_message *m)
+{
+	s->task_failed = false;
+	task_tell_error(s);
+	if (m->type == 'Q' || m->type == 'F') {
+		answer_ready(s, s->backend ? s->backend->status : 'I');
+		return SESSION_DROP;
+	}
+	s->skip = true;
+	return skip_message(s, m);
+}
+
+enum session_verdict session_from_client(struct session *s, const struct client_message *m)
+{
+	struct backend *b = s->backend;
+	enum session_verdict verdict;
+
+	if (!type_known(m->type))
+		return refuse_type(s);
+	if (m->type == 'X')
+		return SESSION_END;
+	if (s->task)
+		return SESSION_HOLD;
+	if (s->task_failed)
+		return task_error_message(s, m);
+	if (s->through)
+		return b ? through_message(s, m) : SESSION_LINK;
+	if (m->type == 'd' || m->type == 'c' || m->type == 'f') {
+		if ((s->await_ready || s->await_reply) && !(b && (b->copy_in || b->copy_both)))
+			return SESSION_HOLD;
+		return copy_message(s, m);
+	}
+	if (b && b->copy_in) /* Sync and Flush are ignored in a COPY, anything else ends it with PostgreSQL's error */
+		return m->type == 'S' || m->type == 'H' ? SESSION_DROP : forward_raw(s, m);
+	if (s->await_ready || s->await_reply || s->await_copy_end)
+		return SESSION_HOLD;
+	if (s->skip || (b && b->skipping))
+		return skip_message(s, m);
+	if (!b)
+		return answer_unlinked(s, m, &verdict) ? verdict : SESSION_LINK;
+	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
+		return SESSION_HOLD;
+	return linked_message(s, m);
+}

@@ -1,0 +1,236 @@
+/* state/session.h — one client's session: what it holds, what each of its messages does to that, and what has to happen
+ * on a backend so that the client can't tell that it is not alone on a direct connection.
+ *
+ * No sockets, no clock. Bytes go into two buffers, the client's and the linked backend's; verdicts tell the caller what
+ * to do with the message and the link. The rules (../shared/session-state.md has the contract):
+ *  - At any time at most one Sync, Query or FunctionCall is under way: later messages wait (SESSION_HOLD) for its
+ *    ReadyForQuery. So pipelines of extended messages flow, and who owes what is never in doubt.
+ *  - A message whose effect later ones depend on (SET, RESET, PREPARE …) is a barrier: pgporter adds a Flush and holds
+ *    the client's next message until PostgreSQL has answered. So whatever is decided is decided on facts.
+ *  - pgporter's own work on a backend (applying settings, preparing, observing) is a task: its replies are swallowed,
+ *    the client's messages wait. A task that fails is the client's error, or, when its outcome isn't known, the end of
+ *    the backend and the client.
+ *
+ * Ownership: the caller owns the structs and calls session_release(). A session is linked to one backend at most and a
+ * backend to one session. */
+#ifndef PGPORTER_STATE_SESSION_H
+#define PGPORTER_STATE_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parser/buf.h"
+#include "parser/effects.h"
+#include "state/backend.h"
+#include "state/prepared.h"
+#include "state/settings.h"
+
+/* What all sessions of a worker share; borrowed by sessions and backends. */
+struct session_store {
+	struct settings_store *settings;
+	struct stmt_store *stmts;
+	struct effects_memory *effects;
+	uint64_t last_serial;
+};
+
+/* What a pool's sessions count together; all only grow. */
+struct session_counters {
+	uint64_t queries, transactions;
+	uint64_t client_parses, server_parses, binds, named_parses;
+	uint64_t replays, replay_settings, observations, pins, local_answers;
+};
+
+enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20 }; /* bytes */
+
+enum pin_reason {
+	PIN_CURSOR = 1 << 0,
+	PIN_LOCK = 1 << 1,
+	PIN_TEMP = 1 << 2,
+	PIN_LISTEN = 1 << 3,
+	PIN_OPAQUE = 1 << 4,   /* something pgporter can't tell apart may have been changed */
+	PIN_SESSION = 1 << 5,  /* state that only the session's end undoes */
+	PIN_STATEMENT = 1 << 6, /* an unnamed statement too large to be remembered */
+};
+enum { PIN_REASONS = 7 };
+/* "cursor", "advisory lock", … for one bit. */
+const char *pin_reason_name(enum pin_reason reason);
+
+enum session_verdict {
+	SESSION_NEXT,	/* the message is dealt with: go on */
+	SESSION_STREAM, /* dealt with as far as it was there; what remains of its body goes to the backend as it is */
+	SESSION_LINK,	/* needs a backend: link one and ask again with the same message */
+	SESSION_HOLD,	/* ask again with the same message after the backend has said something */
+	SESSION_MORE,	/* ask again when more of the message is there */
+	SESSION_DROP,	/* dealt with; what remains of its body is thrown away */
+	SESSION_END,	/* Terminate */
+	SESSION_REFUSE, /* the client broke the protocol or a limit: refusal says how; close */
+};
+
+enum reply_verdict {
+	REPLY_FORWARD,	/* the message goes to the client as it is */
+	REPLY_SWALLOW,	/* it doesn't (the session has written what does) */
+	REPLY_WHOLE,	/* ask again when the whole message is there */
+	REPLY_BROKEN,	/* the server broke the protocol, or the outcome of our own work isn't known: close both */
+};
+
+/* What a reply has brought about; a set. */
+enum {
+	EVENT_READY = 1 << 0,	    /* ReadyForQuery for the client */
+	EVENT_PROGRESS = 1 << 1,    /* ask again with the message that was held */
+	EVENT_PINS = 1 << 2,	    /* pins have changed */
+	EVENT_BROKEN = 1 << 3,	    /* the outcome of our own work isn't known: close both (refusal says why) */
+	EVENT_LOGIN_DONE = 1 << 5,  /* session_login_begin(): settings are applied */
+	EVENT_LOGIN_FAILED = 1 << 6, /* …or refused; session->task_error holds PostgreSQL's ErrorResponse body */
+	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
+};
+
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN };
+
+struct portal {
+	struct portal *next;
+	char *name;
+	const struct effects *effects;
+	struct stmt *target;	/* of an EXECUTE */
+	uint8_t substitute;
+	size_t n_bound;		/* values of the parameters that name settings */
+	char **bound;
+	struct stmt *own;	/* SQL PREPARE by extended protocol: the statement it defines */
+};
+
+struct unnamed_stmt {
+	uint64_t serial; /* of its Parse; 0: there is none */
+	struct buf tail; /* as in struct stmt */
+	const struct settings *at_parse;
+	const struct effects *effects;
+	uint8_t substitute;
+	bool unkept;	 /* too large to be remembered */
+	struct stmt *target, *own;
+};
+
+/* How one statement of a simple Query that was rewritten is answered. */
+struct query_step {
+	uint8_t substitute;
+	struct stmt *target; /* EXECUTE, PREPARE: a reference */
+	char *name;	     /* PREPARE: the client's name, to take back if it fails */
+	int extra;	     /* further CommandCompletes of ours after its own */
+};
+
+struct session {
+	struct session_store *store;
+	struct session_counters *counters;
+	struct buf *to_client;	 /* bytes on their way to the client; the owner's */
+	struct backend *backend; /* linked, or NULL */
+	uint64_t serial;
+	bool carry;		 /* transaction and statement pooling with state carried */
+	bool through;		 /* session pooling: everything goes through as it is */
+	uint64_t *generation;	 /* of the database's definitions; shared by its sessions */
+
+	const struct settings *base;	/* what came with the startup packet */
+	const struct settings *settings; /* what the client wants when no transaction is open */
+	const struct settings *want;	/* and now */
+	const struct settings *effective; /* and with SET LOCAL */
+	const struct settings *reported; /* what the client was told by ParameterStatus */
+	const struct settings *base_reported; /* and at login */
+	unsigned lex_mode;
+	const struct settings *lex_for; /* the reported settings lex_mode was derived from; borrowed, compared only */
+
+	struct stmt_names names;
+	struct unnamed_stmt unnamed;
+	struct portal *portals; /* those with effects */
+
+	/* The transaction: what it has touched. */
+	struct {
+		bool dirty;	/* settings were touched */
+		bool uncertain; /* the text does not tell what is left: ask */
+		bool local_unknown; /* a SET LOCAL whose value the text doesn't tell */
+		bool error;	/* an error was seen since the last ReadyForQuery in idle */
+		char outcome;	/* 0, C(OMMIT) or R(OLLBACK): the last tag that ended a transaction */
+		uint32_t observe; /* TOUCH_…: what to ask about when it is over */
+		const struct settings *reported; /* by the backend when it began */
+		char **names;	/* settings touched for the session */
+		size_t n_names;
+	} txn;
+
+	/* The simple Query under way. */
+	struct {
+		const struct effects *effects;
+		size_t row;	       /* next row to be answered */
+		struct query_step *steps; /* one a row; NULL: sent as it was */
+		size_t n_steps;
+		bool swallow_rows; /* the statement now answered is ours: its T and D are too */
+		int extra_left;
+		uint32_t text_len;
+		struct { uint32_t at; int32_t delta; } *shifts; /* where rewriting moved the text, for error positions */
+		size_t n_shifts;
+	} query;
+
+	uint32_t pins;	     /* PIN_… */
+	char pin_text[128];  /* beginning of the statement that did it */
+	char last_text[128]; /* …of the last statement that may have */
+
+	enum task_kind task;
+	bool task_failed;    /* its error is the client's: told with the message that was held */
+	bool task_alone;     /* ends with a Sync of its own */
+	bool task_mismatch;  /* PREPARE: the result type isn't what the client was told */
+	struct buf task_error; /* ErrorResponse body */
+	struct buf task_rows;  /* OBSERVE: what came back */
+	const struct settings *task_target; /* APPLY */
+	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
+	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */
+
+	bool await_ready;    /* a Query, FunctionCall or Sync was sent */
+	bool await_reply;    /* a barrier: an Execute's reply */
+	bool skip;	     /* an error was told: drop the client's messages up to its Sync */
+	bool await_copy_end; /* CopyDone or CopyFail was sent in an extended COPY */
+	uint32_t ready_owed; /* session pooling: Queries and Syncs not answered yet */
+	const char *refusal_code, *refusal; /* after SESSION_REFUSE or EVENT_BROKEN */
+};
+
+struct client_message {
+	char type;
+	const uint8_t *body;
+	size_t have; /* bytes of the body that are there */
+	size_t len;  /* of the whole body */
+};
+
+void session_init(struct session *s, struct session_store *store, struct session_counters *counters, struct buf *to_client);
+void session_release(struct session *s); /* must not be linked */
+
+/* Startup settings, before login: name (lower case) and value. */
+void session_start_with(struct session *s, const char *name, const char *value);
+
+/* Link to an idle backend. Settings that differ are applied before anything of the client's. */
+void session_link(struct session *s, struct backend *b);
+/* The client is gone or the backend is: the two part. Returns true if the backend is clean: idle, nothing owed, nothing pinned. */
+bool session_unlink(struct session *s);
+/* Login with a backend linked: applies the startup settings; EVENT_LOGIN_DONE or _FAILED follows, or true at once where
+ * there is nothing to apply. */
+bool session_login_begin(struct session *s);
+/* The client is told (or was, by another's login with the same settings) what `reported` says. */
+void session_welcome(struct session *s, const struct settings *reported);
+
+enum session_verdict session_from_client(struct session *s, const struct client_message *m);
+/* A message of the linked backend; body may be partial (have < len). events is or-ed. */
+enum reply_verdict session_from_backend(struct session *s, const struct client_message *m, uint32_t *events);
+/* To be called when a message's last byte has been forwarded or swallowed: what pgporter answers itself follows. */
+void session_reply_done(struct session *s);
+/* True if a message of this type, whole or not, can only be forwarded: the caller may skip session_from_backend(). */
+static inline bool session_plain_row(const struct session *s, char type)
+{
+	const struct backend *b = s->backend;
+
+	return (type == 'D' || type == 'd') && b->owed.count && !b->owed.ring[b->owed.first].ours && !s->query.swallow_rows;
+}
+
+/* The client waits in line, unlinked, and its query is cancelled: answers its held message as PostgreSQL would. The
+ * caller then drops the message. */
+bool session_cancel_waiting(struct session *s, const struct client_message *m);
+/* True if nothing holds the link any more: no transaction, no pin, nothing owed. */
+bool session_releasable(const struct session *s);
+/* True while nothing of the client's is under way: it could be closed or its backend taken between two statements. */
+bool session_idle(const struct session *s);
+/* In a transaction (as far as the client was told). */
+bool session_in_transaction(const struct session *s);
+
+#endif

@@ -1,0 +1,486 @@
+/* What statements have left behind: taken over when PostgreSQL says they succeeded, kept or rolled back when it says the
+ * transaction is over, and asked of it where neither text nor replies can tell. */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+enum { ASKED_ABOUT = TOUCH_CURSOR | TOUCH_LOCK | TOUCH_TEMP | TOUCH_LISTEN | TOUCH_OPAQUE | TOUCH_DROP | TOUCH_SETTINGS_UNKNOWN };
+
+bool effects_barrier(const struct effects *e)
+{
+	if (e->flags & (TOUCH_SETTINGS | TOUCH_SETTINGS_UNKNOWN | TOUCH_LOCAL | TOUCH_COPY_IN | TOUCH_OPAQUE | TOUCH_DDL))
+		return true;
+	for (size_t i = 0; i < e->n; i++)
+		switch (e->stmts[i].kind) {
+		case STMT_PLAIN:
+		case STMT_BEGIN:
+		case STMT_COMMIT:
+		case STMT_ROLLBACK:
+		case STMT_SAVEPOINT:
+		case STMT_RELEASE:
+		case STMT_ROLLBACK_TO:
+		case STMT_CLOSE:
+		case STMT_CLOSE_ALL:
+		case STMT_LISTEN:
+		case STMT_UNLISTEN:
+		case STMT_UNLISTEN_ALL:
+		case STMT_UNLOCK_ALL:
+			break;
+		default:
+			return true;
+		}
+	return false;
+}
+
+/* What may be asked about once the statement was sent: even one that fails may have taken a lock. */
+static uint32_t asked_of(const struct effects *e, const struct stmt *target)
+{
+	uint32_t flags = e->flags;
+
+	for (size_t i = 0; i < e->n; i++)
+		if (e->stmts[i].kind == STMT_PREPARE && target && target->from_sql)
+			flags |= e->stmts[i].inner_flags;
+	return flags & ASKED_ABOUT;
+}
+
+void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes)
+{
+	const char *path;
+
+	s->txn.observe |= asked_of(e, NULL);
+	if (target && executes)
+		s->txn.observe |= asked_of(target->effects, target);
+	if (e->flags & TOUCH_DDL) { /* a plain CREATE makes a temporary object where search_path says so */
+		path = settings_get(s->effective, "search_path");
+		if (path && strstr(path, "pg_temp"))
+			s->txn.observe |= TOUCH_TEMP;
+	}
+}
+
+/* Ends with its transaction whatever SET says, or can't be set. */
+static bool setting_not_carried(const char *name)
+{
+	return !strcmp(name, "transaction_isolation") || !strcmp(name, "transaction_read_only") ||
+	       !strcmp(name, "transaction_deferrable") || !strcmp(name, "is_superuser");
+}
+
+static void pin(struct session *s, uint32_t reason, uint32_t *events)
+{
+	if (s->pins & reason)
+		return;
+	s->counters->pins++;
+	s->pins |= reason;
+	memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+	*events |= EVENT_PINS;
+}
+
+static void setting_changed(struct session *s, const struct stmt_effects *row)
+{
+	const char *name = row->name;
+
+	if (!name || setting_not_carried(name))
+		return;
+	session_touch(s, name);
+	if (!strcmp(name, "session_authorization")) { /* resets the role */
+		session_touch(s, "role");
+		settings_set(&s->want, "role", NULL);
+		settings_set(&s->backend->have, "role", NULL);
+	}
+	if (!row->value) {
+		s->txn.uncertain = s->txn.local_unknown = true;
+		return;
+	}
+	settings_set(&s->want, name, row->value);
+	settings_set(&s->backend->have, name, row->value);
+	settings_set(&s->effective, name, row->value);
+}
+
+static void setting_reset(struct session *s, const struct stmt_effects *row, enum substitute sub)
+{
+	const char *base = row->name ? settings_get(s->base, row->name) : NULL;
+
+	if (!row->name || setting_not_carried(row->name))
+		return;
+	session_touch(s, row->name);
+	if (!strcmp(row->name, "session_authorization")) {
+		session_touch(s, "role");
+		settings_set(&s->backend->have, "role", NULL);
+		settings_set(&s->want, "role", NULL);
+		settings_set(&s->effective, "role", NULL);
+	}
+	settings_set(&s->backend->have, row->name, sub == SUB_RESET ? base : NULL);
+	settings_set(&s->want, row->name, base);
+	settings_set(&s->effective, row->name, base);
+}
+
+static void all_settings_reset(struct session *s, enum substitute sub)
+{
+	const struct settings *have = settings_retain(s->backend->have);
+
+	for (size_t i = 0; i < settings_size(s->want); i++)
+		session_touch(s, settings_name_at(s->want, i));
+	for (size_t i = 0; i < settings_size(have); i++) {
+		const char *name = settings_name_at(have, i);
+
+		if (strcmp(name, "role") && strcmp(name, "session_authorization"))
+			settings_set(&s->backend->have, name, NULL);
+	}
+	settings_release(have);
+	session_settings_to_base(s, false);
+	if (sub == SUB_RESET_ALL)
+		settings_assign(&s->backend->have, s->want);
+}
+
+static void setting_local(struct session *s, const struct stmt_effects *row)
+{
+	if (row->kind == STMT_SET_LOCAL && row->name && row->value)
+		settings_set(&s->effective, row->name, row->value);
+	else if (row->kind == STMT_RESET_LOCAL && row->name && settings_get(s->base, row->name))
+		settings_set(&s->effective, row->name, settings_get(s->base, row->name));
+	else
+		s->txn.local_unknown = true;
+}
+
+static void settings_touched(struct session *s, const struct stmt_effects *row, const struct portal *p, uint32_t *events)
+{
+	for (size_t i = 0; i < row->n_touched; i++) {
+		const struct touched_setting *t = &row->touched[i];
+		const char *name = t->name;
+		char lower[64];
+
+		if (!name && p && t->param > 0 && (size_t)t->param <= p->n_bound)
+			name = p->bound[t->param - 1];
+		s->txn.local_unknown = true;
+		if (t->local)
+			continue;
+		if (!name || strlen(name) >= sizeof lower) {
+			pin(s, PIN_OPAQUE, events);
+			s->backend->spoilt = true;
+			continue;
+		}
+		for (size_t c = 0; c <= strlen(name); c++)
+			lower[c] = name[c] >= 'A' && name[c] <= 'Z' ? (char)(name[c] + 32) : name[c];
+		if (setting_not_carried(lower))
+			continue;
+		session_touch(s, lower);
+		s->txn.uncertain = true;
+	}
+}
+
+static void discarded_all(struct session *s)
+{
+	backend_wiped(s->backend);
+	session_forget_all(s);
+	settings_assign(&s->settings, s->want);
+	s->pins &= ~(uint32_t)PIN_OPAQUE;
+}
+
+static void flags_apply(struct session *s, const struct stmt_effects *row, uint32_t flags, const struct portal *p,
+			uint32_t *events)
+{
+	if (flags & (TOUCH_SETTINGS | TOUCH_LOCAL))
+		settings_touched(s, row, p, events);
+	if (flags & TOUCH_SETTINGS_UNKNOWN) {
+		pin(s, PIN_OPAQUE, events);
+		s->backend->spoilt = true;
+	}
+	if (flags & TOUCH_OPAQUE)
+		s->txn.local_unknown = true;
+	if (flags & TOUCH_SESSION) {
+		pin(s, PIN_SESSION, events);
+		s->backend->spoilt = true;
+	}
+	if (flags & TOUCH_DDL)
+		++*s->generation;
+	if (flags & TOUCH_ROLE_DEFAULTS)
+		*events |= EVENT_DEFAULTS;
+}
+
+static void substitute_apply(struct session *s, const struct stmt_effects *row, enum substitute sub)
+{
+	switch (sub) {
+	case SUB_DEALLOCATE:
+		names_remove(&s->names, row->name);
+		break;
+	case SUB_DEALLOCATE_ALL:
+		names_clear(&s->names);
+		break;
+	case SUB_DISCARD_ALL:
+		session_forget_all(s);
+		settings_assign(&s->settings, s->want);
+		break;
+	default:
+		break;
+	}
+}
+
+void effects_apply(struct session *s, const struct stmt_effects *row, enum substitute sub, struct stmt *target,
+		   const struct portal *p, uint32_t *events)
+{
+	const struct stmt_effects *inner;
+
+	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL) {
+		substitute_apply(s, row, sub);
+		return;
+	}
+	flags_apply(s, row, row->kind == STMT_PREPARE ? 0 : row->flags, p, events);
+	switch (row->kind) {
+	case STMT_SET:
+		setting_changed(s, row);
+		break;
+	case STMT_SET_LOCAL:
+	case STMT_RESET_LOCAL:
+		setting_local(s, row);
+		break;
+	case STMT_RESET:
+		setting_reset(s, row, sub);
+		break;
+	case STMT_RESET_ALL:
+		all_settings_reset(s, sub);
+		break;
+	case STMT_DISCARD_ALL:
+		discarded_all(s);
+		break;
+	case STMT_PREPARE:
+		if (!target)
+			break;
+		names_put(&s->names, row->name, target);
+		set_add(&s->backend->prepared, target);
+		break;
+	case STMT_EXECUTE:
+		if (!target || !target->effects->n)
+			break;
+		inner = &target->effects->stmts[0];
+		if (inner->kind == STMT_PREPARE)
+			flags_apply(s, inner, inner->inner_flags, NULL, events);
+		else if (inner->kind != STMT_EXECUTE)
+			effects_apply(s, inner, SUB_NONE, NULL, NULL, events);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool begins(const char *tag, const char *word)
+{
+	return !strncmp(tag, word, strlen(word));
+}
+
+void effects_tag(struct session *s, const char *tag)
+{
+	char outcome = begins(tag, "COMMIT") ? 'C' : begins(tag, "ROLLBACK") ? 'R' : begins(tag, "PREPARE TRANSACTION") ? 'P' : 0;
+
+	if (!outcome)
+		return;
+	if (s->txn.outcome || outcome == 'P')
+		s->txn.uncertain = true;
+	s->txn.outcome = outcome;
+}
+
+/* ---- ReadyForQuery in idle ---- */
+
+struct surprise {
+	struct session *s;
+	bool any;
+};
+
+static bool is_touched(const struct session *s, const char *name)
+{
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		if (!strcasecmp(s->txn.names[i], name))
+			return true;
+	return false;
+}
+
+static void set_everywhere(struct session *s, const char *name, const char *value)
+{
+	settings_set(&s->want, name, value);
+	settings_set(&s->backend->have, name, value);
+}
+
+/* A reported setting that changed though no statement said so: a function did it. */
+static void reported_change(void *arg, const char *name, const char *was, const char *now)
+{
+	static const char *const facts[] = { "is_superuser", "session_authorization", "server_version", "server_encoding",
+					     "integer_datetimes", "in_hot_standby" };
+	struct session *s = arg;
+	char lower[64];
+	size_t i;
+
+	for (i = 0; i < sizeof facts / sizeof *facts; i++)
+		if (!strcmp(facts[i], name))
+			return;
+	if (!now || is_touched(s, name) || strlen(name) >= sizeof lower)
+		return;
+	for (i = 0; name[i]; i++)
+		lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
+	lower[i] = 0;
+	set_everywhere(s, lower, now);
+}
+
+/* What PostgreSQL reported is the value; it beats the text. */
+static void take_reported(struct session *s)
+{
+	for (size_t i = 0; i < s->txn.n_names; i++) {
+		const char *name = s->txn.names[i], *value;
+
+		if (!strcmp(name, "session_authorization") || !settings_get(s->want, name))
+			continue;
+		value = settings_get_nocase(s->backend->reported, name);
+		if (value)
+			set_everywhere(s, name, value);
+	}
+}
+
+static bool all_reported(const struct session *s)
+{
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		if (!strcmp(s->txn.names[i], "session_authorization") ||
+		    !settings_get_nocase(s->backend->reported, s->txn.names[i]))
+			return false;
+	return true;
+}
+
+static void roll_back(struct session *s)
+{
+	settings_assign(&s->want, s->settings);
+	settings_assign(&s->backend->have, s->backend->applied);
+}
+
+/* A value that only its ParameterStatus tells, in a transaction that otherwise went as the text says. */
+static void take_all_reported(struct session *s)
+{
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		set_everywhere(s, s->txn.names[i], settings_get_nocase(s->backend->reported, s->txn.names[i]));
+}
+
+static void settled(struct session *s)
+{
+	settings_assign(&s->settings, s->want);
+	settings_assign(&s->backend->applied, s->backend->have);
+	settings_assign(&s->effective, s->want);
+	settings_assign(&s->txn.reported, s->backend->reported);
+	session_txn_reset(s);
+}
+
+void effects_settle(struct session *s, uint32_t *events)
+{
+	struct backend *b = s->backend;
+	uint32_t observe = s->txn.observe;
+	bool ask = false;
+
+	if (s->txn.dirty) {
+		if (!s->txn.uncertain && (s->txn.outcome == 'R' || (!s->txn.outcome && s->txn.error)))
+			roll_back(s);
+		else if (s->txn.uncertain && all_reported(s))
+			take_all_reported(s);
+		else if (s->txn.uncertain)
+			ask = true;
+		else
+			take_reported(s);
+	}
+	if (b->reported != s->txn.reported)
+		settings_diff(s->txn.reported, b->reported, reported_change, s);
+	if (!s->pins)
+		observe &= ~(uint32_t)TOUCH_DROP;
+	if (ask || observe) {
+		task_observe(s, observe);
+		return;
+	}
+	settled(s);
+}
+
+/* ---- what PostgreSQL answered when asked ---- */
+
+static char *column(struct reader *r)
+{
+	uint32_t len = reader_u32(r);
+	const uint8_t *p = len == UINT32_MAX ? NULL : reader_bytes(r, len);
+
+	return p ? strndup((const char *)p, len) : NULL;
+}
+
+static void observed_row(struct session *s, char kind, const char *name, const char *value, uint32_t *pins)
+{
+	static const struct { char kind; uint32_t pin; } counts[] = {
+		{ 'l', PIN_LOCK }, { 'c', PIN_CURSOR }, { 't', PIN_TEMP }, { 'n', PIN_LISTEN }, { 'p', PIN_OPAQUE },
+	};
+
+	if (kind == 'g' && name) {
+		set_everywhere(s, name, value);
+		return;
+	}
+	if (kind == 'a' && name) {
+		if (strcmp(name, "role") && strcmp(name, "session_authorization") && !setting_not_carried(name))
+			set_everywhere(s, name, value);
+		return;
+	}
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+		if (counts[i].kind == kind && value && strcmp(value, "0"))
+			*pins |= counts[i].pin;
+}
+
+/* Before all session settings are taken over: those that are no longer set are gone. Custom ones are asked by name. */
+static void forget_unlisted(struct session *s)
+{
+	const struct settings *have = settings_retain(s->backend->have);
+
+	for (size_t i = 0; i < settings_size(have); i++) {
+		const char *name = settings_name_at(have, i);
+
+		if (!strchr(name, '.') && strcmp(name, "role") && strcmp(name, "session_authorization"))
+			set_everywhere(s, name, NULL);
+	}
+	settings_release(have);
+}
+
+static uint32_t pins_asked(uint32_t observe, uint32_t pins)
+{
+	uint32_t asked = 0;
+
+	if (observe & (TOUCH_LOCK | TOUCH_OPAQUE) || pins & PIN_LOCK)
+		asked |= PIN_LOCK;
+	if (observe & (TOUCH_CURSOR | TOUCH_OPAQUE) || pins & PIN_CURSOR)
+		asked |= PIN_CURSOR;
+	if (observe & (TOUCH_TEMP | TOUCH_OPAQUE) || pins & PIN_TEMP)
+		asked |= PIN_TEMP;
+	if (observe & (TOUCH_LISTEN | TOUCH_OPAQUE) || pins & PIN_LISTEN)
+		asked |= PIN_LISTEN;
+	return asked;
+}
+
+void effects_observed(struct session *s, uint32_t *events)
+{
+	struct reader r = reader_of(buf_head(&s->task_rows), buf_len(&s->task_rows));
+	uint32_t pins = 0, asked = pins_asked(s->task_observe, s->pins), was = s->pins;
+
+	if (s->task_observe & TOUCH_OPAQUE)
+		forget_unlisted(s);
+	while (!r.bad && reader_left(&r)) {
+		char *kind, *name, *value;
+
+		if (reader_u16(&r) != 3)
+			break;
+		kind = column(&r);
+		name = column(&r);
+		value = column(&r);
+		if (!r.bad && kind)
+			observed_row(s, kind[0], name, value, &pins);
+		free(kind);
+		free(name);
+		free(value);
+	}
+	s->pins &= ~asked;
+	for (uint32_t bit = 1; bit < 1u << PIN_REASONS; bit <<= 1)
+		if (pins & bit && !(was & bit))
+			pin(s, bit, events);
+	s->pins |= pins;
+	if (pins & PIN_OPAQUE)
+		s->backend->spoilt = true;
+	if (was != s->pins)
+		*events |= EVENT_PINS;
+	settled(s);
+}

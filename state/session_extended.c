@@ -1,0 +1,586 @@
+/* Parse, Bind, Describe, Execute and Close: the client's names become the backend's, what isn't there is put there first. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+static enum session_verdict refuse(struct session *s, const char *code, const char *why)
+{
+	s->refusal_code = code;
+	s->refusal = why;
+	return SESSION_REFUSE;
+}
+
+void owe_invented(struct session *s, char reply, struct stmt *st, const char *name)
+{
+	struct owed *o = ledger_push(&s->backend->owed, OWED_INVENTED, false);
+
+	o->reply = reply;
+	if (st)
+		o->stmt = stmt_retain(st);
+	if (name && !(o->name = strdup(name)))
+		abort();
+	ledger_flush_invented(s);
+}
+
+void send_close_stmt(struct session *s, const char *name)
+{
+	struct buf *out = s->backend->out;
+	size_t mark = msg_begin(out, 'C');
+
+	buf_u8(out, 'S');
+	buf_str(out, name);
+	msg_end(out, mark);
+	s->backend->batch = true;
+}
+
+static void close_again(struct session *s, struct stmt *st)
+{
+	struct owed *o = ledger_push(&s->backend->owed, OWED_CLOSE, true);
+	char name[STMT_NAME_MAX];
+
+	o->stmt = stmt_retain(st);
+	o->on_set = true;
+	stmt_name(st, name);
+	send_close_stmt(s, name);
+	set_remove(&s->backend->prepared, st);
+}
+
+/* Room in the backend's set: the least recently used statements are closed. */
+static void make_room(struct session *s)
+{
+	struct backend *b = s->backend;
+	size_t max = b->prepared_max ? b->prepared_max : 1;
+
+	while (b->prepared.count >= max)
+		close_again(s, set_oldest(&b->prepared));
+}
+
+void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours)
+{
+	struct buf *out = s->backend->out;
+	size_t mark = msg_begin(out, 'P');
+
+	buf_str(out, name);
+	buf_add(out, tail, tail_len);
+	msg_end(out, mark);
+	s->backend->batch = true;
+	s->counters->server_parses++;
+}
+
+/* Sends the statement's own Parse or PREPARE; its place in the set is presumed and undone if it fails. */
+static struct owed *send_stmt(struct session *s, struct stmt *st, bool ours)
+{
+	struct backend *b = s->backend;
+	char name[STMT_NAME_MAX];
+	struct owed *o;
+
+	make_room(s);
+	stmt_name(st, name);
+	send_parse(s, name, st->tail, st->tail_len, ours);
+	set_add(&b->prepared, st);
+	o = ledger_push(&b->owed, OWED_PARSE, ours);
+	o->stmt = stmt_retain(st);
+	o->on_set = true;
+	return o;
+}
+
+enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone)
+{
+	struct backend *b = s->backend;
+
+	if (s->task)
+		return SESSION_HOLD;
+	if (set_has(&b->prepared, st) || b->status == 'E')
+		return SESSION_NEXT;
+	if (alone || st->from_sql || st->described || s->txn.local_unknown ||
+	    settings_meaning(st->at_parse) != settings_meaning(s->effective)) {
+		task_prepare(s, st);
+		return SESSION_HOLD;
+	}
+	send_stmt(s, st, true);
+	return SESSION_NEXT;
+}
+
+/* Also judged by what the client was told of its result: where the definitions have changed since, a direct connection
+ * would refuse the statement, and rows of another shape must not reach the client. */
+static enum session_verdict ensure_usable(struct session *s, struct stmt *st)
+{
+	enum session_verdict verdict = ensure_stmt(s, st, false);
+
+	if (verdict != SESSION_NEXT || !s->task_mismatch)
+		return verdict;
+	s->task_mismatch = false;
+	close_again(s, st);
+	task_raise(s, "0A000", "cached plan must not change result type");
+	return SESSION_DROP;
+}
+
+/* The unnamed statement on the backend is this client's, or none if it has none. */
+static enum session_verdict ensure_unnamed(struct session *s)
+{
+	struct backend *b = s->backend;
+	struct unnamed_stmt *u = &s->unnamed;
+	struct owed *o;
+
+	if (b->unnamed == u->serial)
+		return SESSION_NEXT;
+	if (!u->serial) {
+		ledger_push(&b->owed, OWED_CLOSE, true);
+		send_close_stmt(s, "");
+		b->unnamed = 0;
+		return SESSION_NEXT;
+	}
+	if (b->status == 'E')
+		return SESSION_NEXT;
+	if (s->txn.local_unknown || settings_meaning(u->at_parse) != settings_meaning(s->effective)) {
+		task_prepare(s, NULL);
+		return SESSION_HOLD;
+	}
+	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail), true);
+	o = ledger_push(&b->owed, OWED_PARSE, true);
+	o->unnamed = true;
+	b->unnamed = u->serial;
+	return SESSION_NEXT;
+}
+
+/* ---- Parse ---- */
+
+struct parse {
+	const char *name, *text;
+	size_t text_len;
+	const uint8_t *tail; /* text, NUL, parameter types */
+	size_t tail_len;
+	const struct effects *effects;
+	struct buf rewritten; /* another tail, where the text had to change */
+	uint8_t substitute;
+	struct stmt *target, *own; /* references */
+};
+
+static void put_tail(struct parse *p, const char *text)
+{
+	buf_str(&p->rewritten, text);
+	buf_add(&p->rewritten, p->tail + p->text_len + 1, p->tail_len - p->text_len - 1);
+}
+
+static void put_tail_renamed(struct parse *p, const struct stmt_effects *row, const struct stmt *st)
+{
+	put_renamed(&p->rewritten, p->text, p->text_len, row->name_at, row->name_len, st);
+	buf_add(&p->rewritten, p->tail + p->text_len, p->tail_len - p->text_len);
+}
+
+/* One statement that deals with names or with what isn't on the backend: what is sent instead. */
+static void parse_substitute(struct session *s, struct parse *p)
+{
+	const struct stmt_effects *row = p->effects->n == 1 ? &p->effects->stmts[0] : NULL;
+	struct stmt *st;
+
+	if (!row)
+		return;
+	switch (row->kind) {
+	case STMT_DEALLOCATE:
+		if (!names_find(&s->names, row->name))
+			return;
+		p->substitute = SUB_DEALLOCATE;
+		put_tail(p, NOTHING_SQL);
+		return;
+	case STMT_DEALLOCATE_ALL:
+		p->substitute = SUB_DEALLOCATE_ALL;
+		put_tail(p, NOTHING_SQL);
+		return;
+	case STMT_DISCARD_ALL:
+		if (s->backend->status != 'I' || s->backend->batch || s->pins)
+			return;
+		p->substitute = SUB_DISCARD_ALL;
+		put_tail(p, NOTHING_SQL);
+		return;
+	case STMT_EXECUTE:
+		st = names_find(&s->names, row->name);
+		if (!st)
+			return;
+		p->substitute = SUB_RENAMED;
+		p->target = stmt_retain(st);
+		put_tail_renamed(p, row, st);
+		return;
+	case STMT_PREPARE:
+		st = names_find(&s->names, row->name);
+		p->own = st ? stmt_retain(st) : sql_stmt_new(s, p->text, p->effects, row);
+		p->substitute = !st && set_has(&s->backend->prepared, p->own) ? SUB_PREPARED : SUB_RENAMED;
+		if (p->substitute == SUB_PREPARED)
+			put_tail(p, NOTHING_SQL);
+		else
+			put_tail_renamed(p, row, p->own);
+		return;
+	default:
+		return;
+	}
+}
+
+static void parse_done(struct parse *p)
+{
+	buf_release(&p->rewritten);
+	effects_release(p->effects);
+	stmt_release(p->target);
+	stmt_release(p->own);
+}
+
+static void parse_unnamed(struct session *s, struct parse *p)
+{
+	struct unnamed_stmt *u = &s->unnamed;
+	struct owed *o;
+
+	unnamed_forget(s);
+	u->serial = ++s->store->last_serial;
+	buf_reset(&u->tail);
+	buf_add(&u->tail, p->tail, p->tail_len);
+	u->at_parse = settings_retain(s->effective);
+	u->effects = effects_retain(p->effects);
+	u->substitute = p->substitute;
+	u->target = p->target ? stmt_retain(p->target) : NULL;
+	u->own = p->own ? stmt_retain(p->own) : NULL;
+	send_parse(s, "", p->tail, p->tail_len, false);
+	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
+	o->unnamed = true;
+	s->backend->unnamed = u->serial;
+}
+
+/* The name is taken: PostgreSQL itself shall say so, after whatever else it finds wrong. */
+static enum session_verdict parse_taken(struct session *s, struct parse *p, struct stmt *taken)
+{
+	char name[STMT_NAME_MAX];
+	enum session_verdict verdict = ensure_stmt(s, taken, false);
+
+	if (verdict != SESSION_NEXT)
+		return verdict;
+	stmt_name(taken, name);
+	send_parse(s, name, p->tail, p->tail_len, false);
+	ledger_push(&s->backend->owed, OWED_PARSE, false);
+	return SESSION_NEXT;
+}
+
+static enum session_verdict parse_named(struct session *s, struct parse *p)
+{
+	struct backend *b = s->backend;
+	struct stmt *st = names_find(&s->names, p->name);
+	bool alone = p->substitute || s->txn.local_unknown;
+	struct stmt_key key = { .tail = p->tail, .tail_len = p->tail_len, .at_parse = s->effective,
+				.generation = *s->generation, .owner = alone ? s->serial : 0, .substitute = p->substitute };
+	struct owed *o;
+
+	s->counters->named_parses++;
+	if (st)
+		return parse_taken(s, p, st);
+	st = stmt_intern(s->store->stmts, &key, p->effects);
+	if (p->target && !st->target)
+		st->target = stmt_retain(p->target);
+	if (p->own && !st->target)
+		st->target = stmt_retain(p->own);
+	/* In a failed transaction PostgreSQL judges each Parse anew; and the name would be taken. */
+	if (b->status == 'E' && set_has(&b->prepared, st))
+		close_again(s, st);
+	names_put(&s->names, p->name, st);
+	if (set_has(&b->prepared, st)) {
+		owe_invented(s, '1', st, p->name);
+	} else {
+		o = send_stmt(s, st, false);
+		if (!(o->name = strdup(p->name)))
+			abort();
+	}
+	stmt_release(st);
+	return SESSION_NEXT;
+}
+
+/* SQL too long to be looked at: it goes through as it comes, and what it did is asked afterwards. */
+static enum session_verdict parse_long(struct session *s, const struct client_message *m)
+{
+	struct owed *o;
+
+	unnamed_forget(s);
+	s->unnamed.serial = ++s->store->last_serial;
+	s->unnamed.unkept = true;
+	s->unnamed.effects = effects_opaque();
+	s->unnamed.at_parse = settings_retain(s->effective);
+	s->pins |= PIN_STATEMENT;
+	s->backend->unnamed = s->unnamed.serial;
+	s->backend->batch = true;
+	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
+	o->unnamed = true;
+	s->counters->client_parses++;
+	s->counters->server_parses++;
+	session_remember_text(s, "statement too long to be read", 29);
+	return forward_raw(s, m);
+}
+
+static enum session_verdict on_parse(struct session *s, const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->have);
+	struct parse p = { 0 };
+	enum session_verdict verdict;
+
+	p.name = reader_str(&r, NULL);
+	if (!p.name)
+		return m->have < m->len && m->have < NAMES_HOLD_MAX ? SESSION_MORE : refuse(s, "08P01", "invalid message format");
+	if (m->have < m->len) {
+		if (m->len <= SQL_HOLD_MAX || (*p.name && m->len <= STATEMENT_HOLD_MAX))
+			return SESSION_MORE;
+		return *p.name ? refuse(s, "54000", "named statement too long") : parse_long(s, m);
+	}
+	p.tail = r.at;
+	p.tail_len = reader_left(&r);
+	p.text = reader_str(&r, &p.text_len);
+	if (!p.text || reader_left(&r) < 2)
+		return refuse(s, "08P01", "invalid message format");
+	p.effects = effects_of(s->store->effects, p.text, p.text_len, session_lex_mode(s));
+	if (!effects_none(p.effects)) {
+		session_remember_text(s, p.text, p.text_len);
+		parse_substitute(s, &p);
+		if (p.substitute) {
+			p.tail = buf_head(&p.rewritten);
+			p.tail_len = buf_len(&p.rewritten);
+		}
+	}
+	verdict = *p.name ? parse_named(s, &p) : (parse_unnamed(s, &p), SESSION_NEXT);
+	if (verdict == SESSION_NEXT)
+		s->counters->client_parses++;
+	parse_done(&p);
+	return verdict;
+}
+
+/* ---- Bind ---- */
+
+static bool wants_values(const struct effects *e)
+{
+	for (size_t i = 0; e && i < e->n; i++)
+		for (size_t j = 0; j < e->stmts[i].n_touched; j++)
+			if (!e->stmts[i].touched[j].name && e->stmts[i].touched[j].param > 0)
+				return true;
+	return false;
+}
+
+/* Keeps the values of the parameters that name settings: at the reader are formats and values. */
+static bool bind_values(struct portal *p, struct reader r)
+{
+	uint16_t n_formats = reader_u16(&r), n_values;
+
+	reader_bytes(&r, (size_t)n_formats * 2);
+	n_values = reader_u16(&r);
+	if (r.bad)
+		return false;
+	p->bound = calloc((size_t)n_values + 1, sizeof *p->bound);
+	if (!p->bound)
+		abort();
+	p->n_bound = n_values;
+	for (size_t i = 0; i < n_values; i++) {
+		uint32_t len = reader_u32(&r);
+		const uint8_t *value;
+
+		if (len == UINT32_MAX)
+			continue;
+		value = reader_bytes(&r, len);
+		if (!value)
+			return false;
+		if (len < 256 && !(p->bound[i] = strndup((const char *)value, len)))
+			abort();
+	}
+	return !r.bad;
+}
+
+static void bind_portal(struct session *s, const char *portal, const struct effects *e, uint8_t substitute,
+			struct stmt *target, struct stmt *own, struct reader rest)
+{
+	struct portal *p;
+
+	if (!e || (effects_none(e) && !substitute)) {
+		portal_drop(s, portal);
+		return;
+	}
+	p = portal_put(s, portal);
+	p->effects = effects_retain(e);
+	p->substitute = substitute;
+	p->target = target ? stmt_retain(target) : NULL;
+	p->own = own ? stmt_retain(own) : NULL;
+	if (wants_values(e))
+		bind_values(p, rest);
+}
+
+static enum session_verdict send_bind(struct session *s, const struct client_message *m, const char *portal,
+				      const char *name, size_t taken)
+{
+	struct buf *out = s->backend->out;
+
+	s->backend->batch = true;
+	ledger_push(&s->backend->owed, OWED_BIND, false);
+	s->counters->binds++;
+	if (!name)
+		return forward_raw(s, m);
+	buf_u8(out, 'B');
+	buf_u32(out, (uint32_t)(4 + strlen(portal) + 1 + strlen(name) + 1 + m->len - taken));
+	buf_str(out, portal);
+	buf_str(out, name);
+	buf_add(out, m->body + taken, m->have - taken);
+	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
+}
+
+static enum session_verdict on_bind(struct session *s, const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->have);
+	const char *portal = reader_str(&r, NULL), *name = reader_str(&r, NULL);
+	char backend_name[STMT_NAME_MAX];
+	enum session_verdict verdict;
+	struct stmt *st;
+
+	if (!name)
+		return m->have < m->len && m->have < NAMES_HOLD_MAX ? SESSION_MORE : refuse(s, "08P01", "invalid message format");
+	st = *name ? names_find(&s->names, name) : NULL;
+	if (m->have < m->len && m->len <= SQL_HOLD_MAX && wants_values(*name ? st ? st->effects : NULL : s->unnamed.effects))
+		return SESSION_MORE;
+	if (!*name) {
+		verdict = ensure_unnamed(s);
+		if (verdict == SESSION_NEXT && s->unnamed.target)
+			verdict = ensure_stmt(s, s->unnamed.target, false);
+		if (verdict != SESSION_NEXT)
+			return verdict;
+		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
+			    s->unnamed.own, r);
+		return send_bind(s, m, portal, NULL, 0);
+	}
+	if (!st) { /* PostgreSQL does not know the name either, and says so */
+		portal_drop(s, portal);
+		return send_bind(s, m, portal, NULL, 0);
+	}
+	verdict = ensure_usable(s, st);
+	if (verdict == SESSION_NEXT && st->target && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_EXECUTE)
+		verdict = ensure_stmt(s, st->target, false);
+	if (verdict != SESSION_NEXT)
+		return verdict;
+	stmt_name(st, backend_name);
+	if (st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE && !st->from_sql)
+		bind_portal(s, portal, st->effects, st->substitute, NULL, st->target, r);
+	else
+		bind_portal(s, portal, st->effects, st->substitute, st->target, NULL, r);
+	return send_bind(s, m, portal, backend_name, (size_t)(r.at - m->body));
+}
+
+/* ---- Describe, Execute, Close ---- */
+
+static enum session_verdict on_describe(struct session *s, const struct client_message *m, const char *name)
+{
+	struct backend *b = s->backend;
+	struct stmt *st = NULL;
+	char backend_name[STMT_NAME_MAX];
+	enum session_verdict verdict = SESSION_NEXT;
+	struct owed *o;
+	size_t mark;
+
+	if (m->body[0] == 'P') {
+		ledger_push(&b->owed, OWED_DESCRIBE_PORTAL, false);
+		b->batch = true;
+		return forward_raw(s, m);
+	}
+	if (*name)
+		st = names_find(&s->names, name);
+	else
+		verdict = ensure_unnamed(s);
+	if (st)
+		verdict = ensure_usable(s, st);
+	if (verdict != SESSION_NEXT)
+		return verdict;
+	o = ledger_push(&b->owed, OWED_DESCRIBE_STMT, false);
+	b->batch = true;
+	if (!st)
+		return forward_raw(s, m);
+	o->stmt = stmt_retain(st);
+	stmt_name(st, backend_name);
+	mark = msg_begin(b->out, 'D');
+	buf_u8(b->out, 'S');
+	buf_str(b->out, backend_name);
+	msg_end(b->out, mark);
+	return SESSION_NEXT;
+}
+
+static enum session_verdict on_close(struct session *s, const struct client_message *m, const char *name)
+{
+	struct backend *b = s->backend;
+	struct owed *o;
+	struct stmt *st;
+
+	if (m->body[0] == 'S' && *name && (st = names_find(&s->names, name))) {
+		stmt_retain(st);
+		names_remove(&s->names, name);
+		b->batch = true; /* as far as the client knows, there is one to be ended by its Sync */
+		owe_invented(s, '3', st, name);
+		stmt_release(st);
+		return SESSION_NEXT;
+	}
+	o = ledger_push(&b->owed, OWED_CLOSE, false);
+	if (m->body[0] == 'S' && !*name) {
+		unnamed_forget(s);
+		o->unnamed = true;
+		b->unnamed = 0;
+	} else if (m->body[0] == 'P') {
+		portal_drop(s, name);
+	}
+	b->batch = true;
+	return forward_raw(s, m);
+}
+
+static enum session_verdict on_execute(struct session *s, const struct client_message *m, const char *name)
+{
+	struct backend *b = s->backend;
+	struct portal *p = s->portals ? portal_find(s, name) : NULL;
+	struct owed *o = ledger_push(&b->owed, OWED_EXECUTE, false);
+
+	o->portal = p;
+	b->batch = true;
+	forward_raw(s, m);
+	if (p)
+		effects_sent(s, p->effects, p->target, p->target);
+	if (p && (p->substitute || effects_barrier(p->effects))) {
+		msg_add(b->out, 'H', NULL, 0);
+		s->await_reply = true;
+	}
+	return SESSION_NEXT;
+}
+
+enum session_verdict session_extended(struct session *s, const struct client_message *m)
+{
+	struct backend *b = s->backend;
+	struct reader r;
+	const char *name;
+
+	if (!s->carry) { /* as PgBouncer would: names and all go through */
+		enum owed_kind kind = m->type == 'P' ? OWED_PARSE : m->type == 'B' ? OWED_BIND : m->type == 'E' ? OWED_EXECUTE : OWED_CLOSE;
+
+		if (m->type == 'D') {
+			if (!m->have)
+				return m->len ? SESSION_MORE : refuse(s, "08P01", "invalid message format");
+			kind = m->body[0] == 'S' ? OWED_DESCRIBE_STMT : OWED_DESCRIBE_PORTAL;
+		}
+		b->batch = true;
+		ledger_push(&b->owed, kind, false);
+		return forward_raw(s, m);
+	}
+	if (m->type == 'P')
+		return on_parse(s, m);
+	if (m->type == 'B')
+		return on_bind(s, m);
+	if (m->len > NAMES_HOLD_MAX)
+		return refuse(s, "08P01", "invalid message format");
+	if (m->have < m->len)
+		return SESSION_MORE;
+	r = reader_of(m->body, m->len);
+	if (m->type != 'E')
+		reader_u8(&r);
+	name = reader_str(&r, NULL);
+	if (!name)
+		return refuse(s, "08P01", "invalid message format");
+	if (m->type == 'E')
+		return on_execute(s, m, name);
+	if (m->body[0] != 'S' && m->body[0] != 'P') { /* PostgreSQL's own error */
+		ledger_push(&b->owed, m->type == 'D' ? OWED_DESCRIBE_PORTAL : OWED_CLOSE, false);
+		b->batch = true;
+		return forward_raw(s, m);
+	}
+	return m->type == 'D' ? on_describe(s, m, name) : on_close(s, m, name);
+}

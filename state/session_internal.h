@@ -1,0 +1,82 @@
+/* state/session_internal.h — what the files of the session module share, and nobody else includes. */
+#ifndef PGPORTER_STATE_SESSION_INTERNAL_H
+#define PGPORTER_STATE_SESSION_INTERNAL_H
+
+#include "state/session.h"
+
+/* What was sent in place of a client's statement. */
+enum substitute {
+	SUB_NONE,
+	SUB_RENAMED,	    /* the statement with a backend's name in it */
+	SUB_PREPARED,	    /* a no-op: the backend has what PREPARE defines */
+	SUB_DEALLOCATE,	    /* a no-op: the name is the client's alone */
+	SUB_DEALLOCATE_ALL, /* likewise */
+	SUB_DISCARD_ALL,    /* a no-op: what the client holds is not on the backend */
+	SUB_RESET,	    /* set_config() to the client's startup value */
+	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
+};
+
+/* A statement without any effect that is allowed in and out of transactions and fails in failed ones. */
+#define NOTHING_SQL "UNLISTEN pgporter"
+
+/* session.c */
+void session_remember_text(struct session *s, const char *text, size_t len);
+void session_touch(struct session *s, const char *name); /* a setting for the session */
+void session_txn_reset(struct session *s);
+struct portal *portal_find(struct session *s, const char *name);
+struct portal *portal_put(struct session *s, const char *name);
+void portal_drop(struct session *s, const char *name);
+void portals_clear(struct session *s);
+void unnamed_forget(struct session *s);
+void query_clear(struct session *s);
+unsigned session_lex_mode(struct session *s);
+
+/* session_extended.c: Parse, Bind, Describe, Execute, Close */
+enum session_verdict session_extended(struct session *s, const struct client_message *m);
+/* Copies what is there of a message to the backend; NEXT or STREAM. */
+enum session_verdict forward_raw(struct session *s, const struct client_message *m);
+/* The statement is on the backend when the next message gets there (NEXT), or will be after a task (HOLD). With alone,
+ * nothing may be under way when the next message is sent. */
+enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
+void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours);
+void send_close_stmt(struct session *s, const char *name);
+
+/* session_query.c: the simple Query */
+enum session_verdict session_query(struct session *s, const struct client_message *m);
+/* A new text with a backend's name at a token. */
+void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
+struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
+
+/* session_local.c: answers without a backend */
+bool session_answer_locally(struct session *s, const struct effects *e);
+void session_tell_reported(struct session *s, const struct settings *now);
+void session_forget_all(struct session *s); /* DISCARD ALL, as far as the client's own state goes */
+void session_settings_to_base(struct session *s, bool role_too);
+
+/* session_effects.c */
+/* One statement has succeeded: take over what it did. */
+void effects_apply(struct session *s, const struct stmt_effects *row, enum substitute sub, struct stmt *target,
+		   const struct portal *p, uint32_t *events);
+/* The statement is on its way: what has to be asked about afterwards, whether it succeeds or not. target: the statement it
+ * names; executes: it is an EXECUTE of it. */
+void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes);
+/* True if messages after the statement depend on its outcome. */
+bool effects_barrier(const struct effects *e);
+void effects_tag(struct session *s, const char *tag); /* CommandComplete, while the transaction is dirty */
+/* ReadyForQuery in idle: decide what the transaction has left. Starts a task where PostgreSQL has to be asked. */
+void effects_settle(struct session *s, uint32_t *events);
+void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
+
+/* session_task.c */
+void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
+void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */
+void task_observe(struct session *s, uint32_t observe);
+void task_raise(struct session *s, const char *sqlstate, const char *message); /* an error that PostgreSQL raises for us */
+void task_finish(struct session *s, uint32_t *events); /* all its replies are there */
+void task_tell_error(struct session *s); /* the failed task's error, as the client's */
+
+/* session_reply.c */
+void ledger_flush_invented(struct session *s);
+void owe_invented(struct session *s, char reply, struct stmt *st, const char *name);
+
+#endif

@@ -1,0 +1,372 @@
+/* The simple Query: forwarded as it is unless one of its statements names a prepared statement or resets what came with
+ * the startup packet; then those statements, and nothing else, are written anew. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/session_internal.h"
+
+void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st)
+{
+	char name[STMT_NAME_MAX];
+
+	stmt_name(st, name);
+	buf_add(out, text, name_at);
+	buf_text(out, name);
+	buf_add(out, text + name_at + name_len, len - name_at - name_len);
+}
+
+struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row)
+{
+	/* Where the statement is one of several, only its own text is kept, with effects of its own. */
+	const struct effects *own = row->at || e->n > 1 ? effects_of(s->store->effects, text + row->at, row->len, session_lex_mode(s)) :
+							  effects_retain(e);
+	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)text + row->at, .tail_len = row->len,
+				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = s->effective,
+				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0 };
+	struct stmt *st = stmt_intern(s->store->stmts, &key, own);
+
+	effects_release(own);
+	return st;
+}
+
+static void put_quoted(struct buf *out, const char *text)
+{
+	buf_text(out, " E'"); /* the same whatever standard_conforming_strings says */
+	for (; *text; text++) {
+		if (*text == '\'' || *text == '\\')
+			buf_u8(out, (uint8_t)*text);
+		buf_u8(out, (uint8_t)*text);
+	}
+	buf_u8(out, '\'');
+}
+
+static void put_set_config(struct buf *out, const char *name, const char *value)
+{
+	buf_text(out, "SELECT pg_catalog.set_config(");
+	put_quoted(out, name);
+	buf_u8(out, ',');
+	put_quoted(out, value);
+	buf_text(out, ",false)");
+}
+
+/* Names as they will be when a statement further on in the same text runs. */
+struct name_change {
+	const char *name;
+	struct stmt *stmt; /* NULL: deallocated */
+};
+
+struct rewrite {
+	struct session *s;
+	const struct effects *e;
+	const char *text;
+	struct buf out;
+	struct query_step *steps;
+	struct name_change *changes;
+	size_t n_changes;
+	bool all_gone, changed;
+	enum session_verdict verdict;
+};
+
+static struct stmt *resolve(struct rewrite *w, const char *name, bool *fresh)
+{
+	for (size_t i = w->n_changes; i-- > 0;)
+		if (!strcmp(w->changes[i].name, name)) {
+			*fresh = w->changes[i].stmt;
+			return w->changes[i].stmt;
+		}
+	*fresh = false;
+	return w->all_gone ? NULL : names_find(&w->s->names, name);
+}
+
+static void name_changes(struct rewrite *w, const char *name, struct stmt *st)
+{
+	w->changes[w->n_changes++] = (struct name_change){ .name = name, .stmt = st };
+}
+
+static void step_renamed(struct rewrite *w, const struct stmt_effects *row, struct query_step *step, struct stmt *st)
+{
+	step->substitute = SUB_RENAMED;
+	step->target = stmt_retain(st);
+	put_renamed(&w->out, w->text + row->at, row->len, row->name_at - row->at, row->name_len, st);
+	w->changed = true;
+}
+
+static void step_nothing(struct rewrite *w, struct query_step *step, enum substitute sub)
+{
+	step->substitute = sub;
+	buf_text(&w->out, NOTHING_SQL);
+	w->changed = true;
+}
+
+static void step_prepare(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	bool fresh;
+	struct stmt *st = resolve(w, row->name, &fresh);
+
+	if (st) { /* taken: PostgreSQL shall say so */
+		if (!fresh && ensure_stmt(w->s, st, true) != SESSION_NEXT)
+			w->verdict = SESSION_HOLD;
+		step_renamed(w, row, step, st);
+		return;
+	}
+	st = sql_stmt_new(w->s, w->text, w->e, row);
+	if (set_has(&w->s->backend->prepared, st) || w->s->backend->status == 'E') {
+		/* There already, for another client or an earlier life of this name. In a failed transaction the statement goes as it is. */
+		if (w->s->backend->status == 'E')
+			buf_add(&w->out, w->text + row->at, row->len);
+		else
+			step_nothing(w, step, SUB_PREPARED);
+		if (step->substitute)
+			step->target = stmt_retain(st);
+	} else {
+		step_renamed(w, row, step, st);
+	}
+	if (step->substitute && !(step->name = strdup(row->name)))
+		abort();
+	name_changes(w, row->name, st);
+	if (step->target)
+		stmt_release(st); /* the step's reference keeps it */
+	else
+		w->n_changes--, stmt_release(st);
+}
+
+static void step_reset_all(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	const struct settings *base = w->s->base;
+
+	buf_add(&w->out, w->text + row->at, row->len);
+	for (size_t i = 0; i < settings_size(base); i++) {
+		const char *name = settings_name_at(base, i);
+
+		if (!strcmp(name, "role") || !strcmp(name, "session_authorization"))
+			continue;
+		buf_u8(&w->out, ';');
+		put_set_config(&w->out, name, settings_value_at(base, i));
+		step->extra++;
+	}
+	if (!step->extra)
+		return;
+	step->substitute = SUB_RESET_ALL;
+	w->changed = true;
+}
+
+static void step_write(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	struct session *s = w->s;
+	struct stmt *st;
+	const char *value;
+	bool fresh;
+
+	switch (row->kind) {
+	case STMT_PREPARE:
+		step_prepare(w, row, step);
+		return;
+	case STMT_EXECUTE:
+		st = resolve(w, row->name, &fresh);
+		if (!st)
+			break;
+		if (!fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
+			w->verdict = SESSION_HOLD;
+		step_renamed(w, row, step, st);
+		return;
+	case STMT_DEALLOCATE:
+		if (!resolve(w, row->name, &fresh) || s->backend->status == 'E')
+			break;
+		name_changes(w, row->name, NULL);
+		step_nothing(w, step, SUB_DEALLOCATE);
+		return;
+	case STMT_DEALLOCATE_ALL:
+		if (s->backend->status == 'E')
+			break;
+		w->all_gone = true;
+		w->n_changes = 0;
+		step_nothing(w, step, SUB_DEALLOCATE_ALL);
+		return;
+	case STMT_DISCARD_ALL:
+		if (w->e->n > 1 || s->backend->status != 'I' || s->backend->batch || s->pins)
+			break;
+		step_nothing(w, step, SUB_DISCARD_ALL);
+		return;
+	case STMT_RESET:
+		value = row->name ? settings_get(s->base, row->name) : NULL;
+		if (!value || s->backend->status == 'E')
+			break;
+		step->substitute = SUB_RESET;
+		put_set_config(&w->out, row->name, value);
+		w->changed = true;
+		return;
+	case STMT_RESET_ALL:
+		if (s->backend->status == 'E')
+			break;
+		step_reset_all(w, row, step);
+		return;
+	default:
+		break;
+	}
+	buf_add(&w->out, w->text + row->at, row->len);
+}
+
+static void note_shift(struct session *s, uint32_t at, int32_t delta)
+{
+	s->query.shifts = realloc(s->query.shifts, (s->query.n_shifts + 1) * sizeof *s->query.shifts);
+	if (!s->query.shifts)
+		abort();
+	s->query.shifts[s->query.n_shifts].at = at;
+	s->query.shifts[s->query.n_shifts++].delta = delta;
+}
+
+/* Writes the text anew, statement by statement; what stands between them stays. */
+static void rewrite_text(struct rewrite *w, size_t len)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < w->e->n; i++) {
+		const struct stmt_effects *row = &w->e->stmts[i];
+		size_t before;
+
+		if (i && i < 64 && w->e->more_of_same >> i & 1)
+			continue;
+		buf_add(&w->out, w->text + done, row->at - done);
+		before = buf_len(&w->out);
+		step_write(w, row, &w->steps[i]);
+		done = row->at + row->len;
+		if (buf_len(&w->out) - before != row->len)
+			note_shift(w->s, (uint32_t)buf_len(&w->out), (int32_t)(buf_len(&w->out) - before) - (int32_t)row->len);
+	}
+	buf_add(&w->out, w->text + done, len - done);
+}
+
+static bool needs_rewrite(const struct session *s, const struct effects *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		switch (e->stmts[i].kind) {
+		case STMT_PREPARE:
+		case STMT_EXECUTE:
+		case STMT_DEALLOCATE:
+		case STMT_DEALLOCATE_ALL:
+		case STMT_DISCARD_ALL:
+			return true;
+		case STMT_RESET:
+		case STMT_RESET_ALL:
+			if (settings_size(s->base))
+				return true;
+			break;
+		default:
+			break;
+		}
+	return false;
+}
+
+static void send_query(struct session *s, const char *text, size_t len)
+{
+	struct backend *b = s->backend;
+	size_t mark = msg_begin(b->out, 'Q');
+
+	buf_add(b->out, text, len);
+	buf_u8(b->out, 0);
+	msg_end(b->out, mark);
+}
+
+/* Returns HOLD where something has to be prepared first; the text is then written anew when that is done. */
+static enum session_verdict query_rewritten(struct session *s, const struct effects *e, const char *text, size_t len)
+{
+	struct rewrite w = { .s = s, .e = e, .text = text, .verdict = SESSION_NEXT };
+
+	w.steps = calloc(e->n, sizeof *w.steps);
+	w.changes = calloc(e->n, sizeof *w.changes);
+	if (!w.steps || !w.changes)
+		abort();
+	s->query.steps = w.steps;
+	s->query.n_steps = e->n;
+	/* A task, once begun, must not be begun twice: what is still missing is found the next time round. */
+	rewrite_text(&w, len);
+	free(w.changes);
+	if (w.verdict == SESSION_NEXT) {
+		send_query(s, (const char *)buf_head(&w.out), buf_len(&w.out));
+	} else {
+		query_clear(s);
+	}
+	buf_release(&w.out);
+	return w.verdict;
+}
+
+static void query_began(struct session *s)
+{
+	struct backend *b = s->backend;
+
+	unnamed_forget(s); /* a simple Query ends the unnamed statement */
+	b->unnamed = 0;
+	ledger_push(&b->owed, OWED_QUERY, false);
+	s->await_ready = true;
+	s->counters->queries++;
+}
+
+static void row_begins(struct session *s)
+{
+	struct query_step *step = s->query.steps ? &s->query.steps[s->query.row] : NULL;
+
+	s->query.swallow_rows = step && step->substitute == SUB_RESET;
+}
+
+static enum session_verdict query_with_effects(struct session *s, const struct client_message *m, const struct effects *e)
+{
+	const char *text = (const char *)m->body;
+	enum session_verdict verdict = SESSION_NEXT;
+
+	query_clear(s);
+	if (e->n && needs_rewrite(s, e))
+		verdict = query_rewritten(s, e, text, m->len - 1);
+	else
+		forward_raw(s, m);
+	if (verdict != SESSION_NEXT)
+		return verdict;
+	session_remember_text(s, text, m->len - 1);
+	effects_sent(s, e, NULL, false);
+	for (size_t i = 0; i < s->query.n_steps; i++)
+		if (e->stmts[i].kind == STMT_EXECUTE)
+			effects_sent(s, e, s->query.steps[i].target, true);
+	s->query.effects = effects_retain(e);
+	s->query.text_len = (uint32_t)(m->len - 1);
+	query_began(s);
+	if (e->n)
+		row_begins(s);
+	return SESSION_NEXT;
+}
+
+static enum session_verdict query_opaque(struct session *s, const struct client_message *m)
+{
+	query_clear(s);
+	s->query.effects = effects_opaque();
+	effects_sent(s, s->query.effects, NULL, false);
+	session_remember_text(s, "statement too long to be read", 29);
+	query_began(s);
+	return forward_raw(s, m);
+}
+
+enum session_verdict session_query(struct session *s, const struct client_message *m)
+{
+	const struct effects *e;
+	enum session_verdict verdict;
+
+	if (!s->carry) {
+		query_began(s);
+		return forward_raw(s, m);
+	}
+	if (m->len > SQL_HOLD_MAX)
+		return query_opaque(s, m);
+	if (m->have < m->len)
+		return SESSION_MORE;
+	if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1)
+		return query_opaque(s, m); /* PostgreSQL judges the message */
+	e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+	if (effects_none(e)) {
+		query_clear(s);
+		query_began(s);
+		verdict = forward_raw(s, m);
+	} else {
+		verdict = query_with_effects(s, m, e);
+	}
+	effects_release(e);
+	return verdict;
+}

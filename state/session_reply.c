@@ -1,0 +1,593 @@
+/* The backend's messages, read against the ledger of owed replies: whose they are, and what they settle. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/hash.h"
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+void ledger_flush_invented(struct session *s)
+{
+	struct owed *o;
+
+	while ((o = ledger_head(&s->backend->owed)) && o->kind == OWED_INVENTED) {
+		msg_add(s->to_client, o->reply, NULL, 0);
+		ledger_pop(&s->backend->owed);
+	}
+}
+
+/* What was invented after this reply is written by session_reply_done(), when the reply itself has gone. */
+static void pop(struct session *s)
+{
+	ledger_pop(&s->backend->owed);
+}
+
+void session_reply_done(struct session *s)
+{
+	if (s->backend && s->backend->owed.count && ledger_head(&s->backend->owed)->kind == OWED_INVENTED)
+		ledger_flush_invented(s);
+}
+
+/* PostgreSQL did not run this message: what it had presumed isn't so. */
+static void undo(struct session *s, struct owed *o)
+{
+	struct backend *b = s->backend;
+
+	switch (o->kind) {
+	case OWED_PARSE:
+	case OWED_EXECUTE:
+		if (o->on_set)
+			set_remove(&b->prepared, o->stmt);
+		if (o->name && names_find(&s->names, o->name) == o->stmt)
+			names_remove(&s->names, o->name);
+		if (o->unnamed) {
+			b->unnamed = 0;
+			if (!o->ours)
+				unnamed_forget(s);
+		}
+		break;
+	case OWED_CLOSE:
+		if (o->on_set)
+			set_add(&b->prepared, o->stmt);
+		break;
+	case OWED_INVENTED:
+		if (o->name && o->reply == '1' && names_find(&s->names, o->name) == o->stmt)
+			names_remove(&s->names, o->name);
+		else if (o->name && o->reply == '3')
+			names_put(&s->names, o->name, o->stmt);
+		break;
+	default:
+		break;
+	}
+}
+
+/* After an error in an extended message PostgreSQL skips to the next Sync. Returns true if that was sent already. */
+static bool drop_to_sync(struct session *s)
+{
+	struct ledger *l = &s->backend->owed;
+	struct owed *o;
+
+	while ((o = ledger_head(l)) && o->kind != OWED_SYNC) {
+		undo(s, o);
+		ledger_pop(l);
+	}
+	return o != NULL;
+}
+
+/* ---- errors and notices: the client's own names and positions ---- */
+
+static void put_names(struct session *s, struct buf *out, const char *text)
+{
+	while (*text) {
+		size_t len = 0;
+		uint64_t id = stmt_name_read(text, strlen(text), &len);
+		const char *name = id ? names_of(&s->names, id) : NULL;
+
+		if (!name && id && s->query.steps)
+			for (size_t i = 0; i < s->query.n_steps && !name; i++)
+				if (s->query.steps[i].target && s->query.steps[i].target->id == id)
+					name = s->query.steps[i].name;
+		if (name) {
+			buf_text(out, name);
+			text += len;
+		} else {
+			buf_u8(out, (uint8_t)*text++);
+		}
+	}
+	buf_u8(out, 0);
+}
+
+static long shifted_back(const struct session *s, long position)
+{
+	for (size_t i = s->query.n_shifts; i-- > 0;)
+		if (position > (long)s->query.shifts[i].at) {
+			long delta = 0;
+
+			for (size_t j = 0; j <= i; j++)
+				delta += s->query.shifts[j].delta;
+			return position - delta > 0 ? position - delta : 1;
+		}
+	return position;
+}
+
+static bool needs_care(const struct session *s, const struct client_message *m)
+{
+	return s->query.n_shifts || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+}
+
+static enum reply_verdict tell_report(struct session *s, const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->len);
+	size_t mark;
+	char field;
+
+	if (!needs_care(s, m))
+		return REPLY_FORWARD;
+	mark = msg_begin(s->to_client, m->type);
+	while ((field = (char)reader_u8(&r)) && !r.bad) {
+		const char *value = reader_str(&r, NULL);
+
+		if (!value)
+			break;
+		buf_u8(s->to_client, (uint8_t)field);
+		if (field == 'P' && s->query.n_shifts)
+			buf_printf(s->to_client, "%ld%c", shifted_back(s, strtol(value, NULL, 10)), 0);
+		else
+			put_names(s, s->to_client, value);
+	}
+	buf_u8(s->to_client, 0);
+	msg_end(s->to_client, mark);
+	return REPLY_SWALLOW;
+}
+
+/* ---- ErrorResponse ---- */
+
+static void barrier_passed(struct session *s, uint32_t *events)
+{
+	if (s->await_reply || s->await_copy_end)
+		*events |= EVENT_PROGRESS;
+	s->await_reply = s->await_copy_end = false;
+}
+
+static enum reply_verdict task_error(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
+{
+	if (!buf_len(&s->task_error))
+		buf_add(&s->task_error, m->body, m->len);
+	if (o->kind == OWED_QUERY || o->kind == OWED_SYNC)
+		return REPLY_SWALLOW;
+	if (!drop_to_sync(s)) {
+		s->backend->skipping = true;
+		task_finish(s, events);
+	}
+	return REPLY_SWALLOW;
+}
+
+static enum reply_verdict on_error(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	struct backend *b = s->backend;
+	struct owed *o = ledger_head(&b->owed);
+	enum reply_verdict verdict;
+
+	if (m->have < m->len && m->len <= REPLY_HOLD_MAX)
+		return REPLY_WHOLE;
+	if (!o) /* FATAL on its way out: the client linked to it is told */
+		return REPLY_FORWARD;
+	b->copy_in = b->copy_both = false;
+	if (o->ours && s->task)
+		return m->have < m->len ? REPLY_BROKEN : task_error(s, o, m, events);
+	s->txn.error = true;
+	if (s->txn.outcome)
+		s->txn.uncertain = true;
+	verdict = m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);
+	if (o->kind != OWED_QUERY && o->kind != OWED_CALL && o->kind != OWED_SYNC && !drop_to_sync(s)) {
+		b->skipping = true;
+		s->skip = true;
+	}
+	barrier_passed(s, events);
+	return verdict;
+}
+
+/* ---- ReadyForQuery ---- */
+
+static void client_ready(struct session *s, uint32_t *events)
+{
+	struct backend *b = s->backend;
+
+	s->await_ready = false;
+	s->skip = false;
+	barrier_passed(s, events);
+	*events |= EVENT_READY | EVENT_PROGRESS;
+	if (s->query.effects || s->query.steps)
+		query_clear(s);
+	if (b->status == 'I') {
+		s->counters->transactions++;
+		if (s->portals)
+			portals_clear(s);
+		if (s->txn.dirty || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
+		    s->effective != s->want || s->txn.local_unknown) {
+			if (s->carry)
+				effects_settle(s, events);
+			else
+				session_txn_reset(s);
+		}
+	} else if (s->txn.outcome == 'R' || s->txn.outcome == 'C') {
+		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
+		s->txn.uncertain = s->txn.local_unknown = true;
+	}
+	/* What RESET or DISCARD gave back is reported although the backend has it only with the next statement. */
+	if (s->want != b->have && s->want == s->base && b->status == 'I' && !s->task)
+		session_tell_reported(s, s->base_reported);
+	else
+		session_tell_reported(s, b->reported);
+	msg_add(s->to_client, 'Z', &b->status, 1);
+}
+
+static enum reply_verdict on_ready(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	struct backend *b = s->backend;
+	struct owed *o = ledger_head(&b->owed);
+	bool ours;
+
+	if (m->len != 1 || !o || (o->kind != OWED_SYNC && o->kind != OWED_QUERY && o->kind != OWED_CALL) ||
+	    !strchr("ITE", m->body[0]))
+		return REPLY_BROKEN;
+	ours = o->ours;
+	b->status = (char)m->body[0];
+	b->batch = b->skipping = b->copy_in = b->copy_both = false;
+	ledger_pop(&b->owed);
+	if (ours) {
+		if (!s->task)
+			return REPLY_BROKEN;
+		task_finish(s, events);
+		return REPLY_SWALLOW;
+	}
+	client_ready(s, events);
+	return REPLY_SWALLOW;
+}
+
+/* ---- the rest ---- */
+
+static enum reply_verdict on_parameter(struct session *s, const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->len);
+	const char *name = reader_str(&r, NULL), *value = reader_str(&r, NULL);
+	struct owed *o = ledger_head(&s->backend->owed);
+
+	if (!value || r.bad)
+		return REPLY_BROKEN;
+	backend_reported(s->backend, name, value);
+	if (s->task || (o && o->ours))
+		return REPLY_SWALLOW;
+	if (s->through || !o || s->want == s->backend->have) {
+		settings_set(&s->reported, name, value);
+		return REPLY_FORWARD;
+	}
+	return REPLY_SWALLOW; /* told at ReadyForQuery, if it is still so */
+}
+
+static const char *sub_tag(enum substitute sub)
+{
+	switch (sub) {
+	case SUB_PREPARED:
+		return "PREPARE";
+	case SUB_DEALLOCATE:
+		return "DEALLOCATE";
+	case SUB_DEALLOCATE_ALL:
+		return "DEALLOCATE ALL";
+	case SUB_DISCARD_ALL:
+		return "DISCARD ALL";
+	case SUB_RESET:
+		return "RESET";
+	default:
+		return NULL;
+	}
+}
+
+static enum reply_verdict tell_tag(struct session *s, enum substitute sub)
+{
+	const char *tag = sub_tag(sub);
+
+	if (!tag)
+		return REPLY_FORWARD;
+	msg_add(s->to_client, 'C', tag, strlen(tag) + 1);
+	return REPLY_SWALLOW;
+}
+
+static void apply_rows(struct session *s, const struct effects *e, size_t row, enum substitute sub, struct stmt *target,
+		       const struct portal *p, uint32_t *events)
+{
+	effects_apply(s, &e->stmts[row], sub, target, p, events);
+	while (++row < e->n && row < 64 && e->more_of_same >> row & 1)
+		effects_apply(s, &e->stmts[row], sub, target, p, events);
+}
+
+static enum reply_verdict query_complete(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	const struct effects *e = s->query.effects;
+	struct query_step *step;
+	enum reply_verdict verdict = REPLY_FORWARD;
+	size_t row = s->query.row;
+
+	if (s->txn.dirty || s->txn.outcome)
+		effects_tag(s, (const char *)m->body);
+	if (!e || row >= e->n)
+		return verdict;
+	step = s->query.steps ? &s->query.steps[row] : NULL;
+	if (s->query.extra_left) { /* what came after a RESET ALL of ours */
+		s->query.extra_left--;
+		verdict = REPLY_SWALLOW;
+	} else {
+		apply_rows(s, e, row, step ? step->substitute : SUB_NONE, step ? step->target : NULL, NULL, events);
+		if (step) {
+			verdict = tell_tag(s, step->substitute);
+			s->query.extra_left = step->extra;
+		}
+	}
+	s->query.swallow_rows = s->query.extra_left > 0;
+	if (s->query.extra_left)
+		return verdict;
+	while (++row < e->n && row < 64 && e->more_of_same >> row & 1)
+		;
+	s->query.row = row;
+	s->query.swallow_rows = s->query.steps && row < e->n && s->query.steps[row].substitute == SUB_RESET;
+	return verdict;
+}
+
+static enum reply_verdict in_query(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	switch (m->type) {
+	case 'C':
+		return query_complete(s, m, events);
+	case 'T':
+	case 'D':
+		return s->query.swallow_rows ? REPLY_SWALLOW : REPLY_FORWARD;
+	case 'I':
+	case 'V':
+	case 'd':
+	case 'c':
+	case 'n':
+	case 's':
+		return REPLY_FORWARD;
+	case 'G':
+		s->backend->copy_in = true;
+		return REPLY_FORWARD;
+	case 'H':
+		return REPLY_FORWARD;
+	case 'W':
+		s->backend->copy_both = true;
+		return REPLY_FORWARD;
+	default:
+		return REPLY_BROKEN;
+	}
+}
+
+static enum reply_verdict execute_done(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
+{
+	struct portal *p = o->portal;
+	enum reply_verdict verdict = REPLY_FORWARD;
+
+	if (m->type == 'C' && (s->txn.dirty || s->txn.outcome))
+		effects_tag(s, (const char *)m->body);
+	if (m->type == 'C' && p && p->effects->n) {
+		apply_rows(s, p->effects, 0, p->substitute, p->own ? p->own : p->target, p, events);
+		verdict = tell_tag(s, p->substitute);
+	}
+	s->backend->copy_in = s->backend->copy_both = false;
+	barrier_passed(s, events);
+	pop(s);
+	return verdict;
+}
+
+static enum reply_verdict in_execute(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
+{
+	switch (m->type) {
+	case 'D':
+	case 'd':
+	case 'c':
+	case 'H':
+		return REPLY_FORWARD;
+	case 'C':
+	case 'I':
+	case 's':
+		return execute_done(s, o, m, events);
+	case 'G':
+		s->backend->copy_in = true;
+		barrier_passed(s, events);
+		return REPLY_FORWARD;
+	case 'W':
+		s->backend->copy_both = true;
+		barrier_passed(s, events);
+		return REPLY_FORWARD;
+	default:
+		return REPLY_BROKEN;
+	}
+}
+
+/* Names and types of a RowDescription: what a driver decodes rows by. Table and format don't matter. */
+static uint64_t result_hash(const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->len);
+	uint64_t h = (uint64_t)(unsigned char)m->type;
+	uint16_t n;
+
+	if (m->type != 'T')
+		return h;
+	n = reader_u16(&r);
+	while (n-- && !r.bad) {
+		size_t len = 0;
+		const char *name = reader_str(&r, &len);
+		uint32_t type;
+
+		reader_bytes(&r, 6);
+		type = reader_u32(&r);
+		reader_bytes(&r, 2);
+		type ^= reader_u32(&r) << 8; /* modifier */
+		reader_bytes(&r, 2);
+		if (name)
+			h = hash_bytes(name, len, h ^ type);
+	}
+	return h;
+}
+
+static void described(struct session *s, struct owed *o, const struct client_message *m)
+{
+	struct stmt *st = o->stmt;
+	uint64_t hash;
+
+	if (!st || m->have < m->len)
+		return;
+	hash = result_hash(m);
+	if (o->ours) {
+		s->task_mismatch = hash != st->result_hash;
+	} else if (!st->described) {
+		st->described = true;
+		st->result_hash = hash;
+	}
+}
+
+static enum reply_verdict in_ours(struct session *s, const struct client_message *m)
+{
+	if (s->task == TASK_OBSERVE && m->type == 'D') {
+		if (m->have < m->len)
+			return REPLY_WHOLE;
+		buf_add(&s->task_rows, m->body, m->len);
+	}
+	return REPLY_SWALLOW;
+}
+
+static enum reply_verdict against_ledger(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
+{
+	bool ours = o->ours;
+	enum reply_verdict verdict = REPLY_BROKEN;
+
+	switch ((enum owed_kind)o->kind) {
+	case OWED_PARSE:
+		if (m->type == '1')
+			verdict = REPLY_FORWARD, pop(s);
+		break;
+	case OWED_BIND:
+		if (m->type == '2')
+			verdict = REPLY_FORWARD, pop(s);
+		break;
+	case OWED_CLOSE:
+		if (m->type == '3')
+			verdict = REPLY_FORWARD, pop(s);
+		break;
+	case OWED_DESCRIBE_STMT:
+		if (m->type == 't')
+			verdict = REPLY_FORWARD;
+		if (m->type == 'T' || m->type == 'n') {
+			described(s, o, m);
+			verdict = REPLY_FORWARD;
+			pop(s);
+		}
+		break;
+	case OWED_DESCRIBE_PORTAL:
+		if (m->type == 'T' || m->type == 'n')
+			verdict = REPLY_FORWARD, pop(s);
+		break;
+	case OWED_EXECUTE:
+		verdict = ours && m->type == 'D' ? REPLY_FORWARD : in_execute(s, o, m, events);
+		break;
+	case OWED_QUERY:
+		if (ours)
+			return in_ours(s, m);
+		verdict = in_query(s, m, events);
+		break;
+	case OWED_CALL:
+		verdict = m->type == 'V' ? REPLY_FORWARD : REPLY_BROKEN;
+		break;
+	case OWED_SYNC:
+	case OWED_INVENTED:
+		break;
+	}
+	if (!ours || verdict == REPLY_BROKEN)
+		return verdict;
+	if (s->task && !s->task_alone && !s->backend->owed.count)
+		task_finish(s, events);
+	return REPLY_SWALLOW;
+}
+
+static enum reply_verdict through_reply(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	struct backend *b = s->backend;
+
+	switch (m->type) {
+	case 'S':
+		return m->have < m->len ? REPLY_WHOLE : on_parameter(s, m);
+	case 'Z':
+		if (m->have < m->len)
+			return REPLY_WHOLE;
+		if (m->len != 1)
+			return REPLY_BROKEN;
+		b->status = (char)m->body[0];
+		b->batch = b->copy_in = b->copy_both = false;
+		if (s->ready_owed)
+			s->ready_owed--;
+		s->counters->queries++;
+		if (b->status == 'I')
+			s->counters->transactions++;
+		*events |= EVENT_READY;
+		return REPLY_FORWARD;
+	case 'G':
+		b->copy_in = true;
+		s->ready_owed = 0;
+		return REPLY_FORWARD;
+	case 'W':
+		b->copy_both = true;
+		return REPLY_FORWARD;
+	default:
+		return REPLY_FORWARD;
+	}
+}
+
+/* Short messages that are read whole; the rest is forwarded, or thrown away, as it comes. */
+static bool wanted_whole(const struct session *s, const struct client_message *m)
+{
+	switch (m->type) {
+	case 'Z':
+	case 'S':
+	case 'C':
+	case '1':
+	case '2':
+	case '3':
+		return true;
+	case 'T':
+		return s->backend->owed.count && ledger_head(&s->backend->owed)->kind == OWED_DESCRIBE_STMT;
+	case 'N':
+		return m->len <= REPLY_HOLD_MAX;
+	default:
+		return false;
+	}
+}
+
+enum reply_verdict session_from_backend(struct session *s, const struct client_message *m, uint32_t *events)
+{
+	struct owed *o;
+
+	if (s->through && !s->task)
+		return through_reply(s, m, events);
+	if (m->have < m->len && wanted_whole(s, m))
+		return m->len <= REPLY_HOLD_MAX ? REPLY_WHOLE : m->type == 'T' ? REPLY_FORWARD : REPLY_BROKEN;
+	o = ledger_head(&s->backend->owed);
+	switch (m->type) {
+	case 'S':
+		return on_parameter(s, m);
+	case 'N':
+		if (o && o->ours)
+			return REPLY_SWALLOW;
+		return m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);
+	case 'A':
+		return REPLY_FORWARD;
+	case 'E':
+		return on_error(s, m, events);
+	case 'Z':
+		return on_ready(s, m, events);
+	default:
+		if (!o)
+			return REPLY_BROKEN;
+		if (m->type == 'C' && (!m->len || m->body[m->len - 1]))
+			return REPLY_BROKEN;
+		return against_ledger(s, o, m, events);
+	}
+}

@@ -1,0 +1,418 @@
+/* pgporter's own work on a linked backend: applying settings, preparing a statement under the settings of its Parse,
+ * asking what a transaction has left. Everything is schema-qualified, runs between the client's messages, and its
+ * replies never reach the client. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+#define TASK_STMT STMT_PREFIX "set"
+
+struct change {
+	const char *name, *value; /* NULL: back to what the backend started with */
+};
+
+struct changes {
+	struct change *list;
+	size_t n;
+};
+
+static void change_add(struct changes *c, const char *name, const char *value)
+{
+	c->list = realloc(c->list, (c->n + 1) * sizeof *c->list);
+	if (!c->list)
+		abort();
+	c->list[c->n++] = (struct change){ name, value };
+}
+
+static void collect(void *arg, const char *name, const char *was, const char *now)
+{
+	if (strcmp(name, "role") && strcmp(name, "session_authorization") && strcmp(name, "client_encoding"))
+		change_add(arg, name, now);
+}
+
+static bool differs(const struct settings *from, const struct settings *to, const char *name)
+{
+	const char *a = settings_get(from, name), *b = settings_get(to, name);
+
+	return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
+/* Authorization and role are reset first, settings follow, role comes last: after SET ROLE a setting may no longer be
+ * allowed. The encoding goes ahead of the values that are written in it. */
+static void changes_between(const struct settings *from, const struct settings *to, struct changes *first, struct changes *rest)
+{
+	bool authorization = differs(from, to, "session_authorization");
+	const char *role = settings_get(to, "role");
+
+	if (settings_get(from, "role"))
+		change_add(first, "role", "none");
+	if (authorization)
+		change_add(first, "session_authorization", settings_get(to, "session_authorization"));
+	if (differs(from, to, "client_encoding"))
+		change_add(first, "client_encoding", settings_get(to, "client_encoding"));
+	settings_diff(from, to, collect, rest);
+	if (role)
+		change_add(rest, "role", role);
+}
+
+/* Parse, Bind and Execute of one statement with text parameters, as a statement and portal of our own. */
+static void send_statement(struct session *s, const char *sql, size_t sql_len, const struct change *values, size_t n)
+{
+	struct backend *b = s->backend;
+	struct buf *out = b->out;
+	size_t mark;
+
+	ledger_push(&b->owed, OWED_CLOSE, true);
+	send_close_stmt(s, TASK_STMT);
+	mark = msg_begin(out, 'P');
+	buf_str(out, TASK_STMT);
+	buf_add(out, sql, sql_len);
+	buf_u8(out, 0);
+	buf_u16(out, (uint16_t)(n * 2));
+	for (size_t i = 0; i < n * 2; i++)
+		buf_u32(out, 25); /* text */
+	msg_end(out, mark);
+	ledger_push(&b->owed, OWED_PARSE, true);
+	mark = msg_begin(out, 'B');
+	buf_str(out, TASK_STMT);
+	buf_str(out, TASK_STMT);
+	buf_u16(out, 0);
+	buf_u16(out, (uint16_t)(n * 2));
+	for (size_t i = 0; i < n; i++) {
+		buf_u32(out, (uint32_t)strlen(values[i].name));
+		buf_text(out, values[i].name);
+		buf_u32(out, values[i].value ? (uint32_t)strlen(values[i].value) : UINT32_MAX);
+		if (values[i].value)
+			buf_text(out, values[i].value);
+	}
+	buf_u16(out, 0);
+	msg_end(out, mark);
+	ledger_push(&b->owed, OWED_BIND, true);
+	mark = msg_begin(out, 'E');
+	buf_str(out, TASK_STMT);
+	buf_u32(out, 0);
+	msg_end(out, mark);
+	ledger_push(&b->owed, OWED_EXECUTE, true);
+	b->batch = true;
+}
+
+static void send_changes(struct session *s, const struct changes *c, bool local)
+{
+	struct buf sql = { 0 };
+
+	for (size_t at = 0; at < c->n;) {
+		size_t n = c->n - at < 1000 ? c->n - at : 1000;
+
+		buf_reset(&sql);
+		buf_text(&sql, "SELECT ");
+		for (size_t i = 0; i < n; i++)
+			buf_printf(&sql, "%spg_catalog.set_config($%zu,$%zu,%s)", i ? "," : "", 2 * i + 1, 2 * i + 2, local ? "true" : "false");
+		send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), c->list + at, n);
+		at += n;
+	}
+	s->counters->replay_settings += c->n;
+	buf_release(&sql);
+}
+
+static void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local)
+{
+	struct changes first = { 0 }, rest = { 0 };
+
+	changes_between(from, to, &first, &rest);
+	send_changes(s, &first, local);
+	send_changes(s, &rest, local);
+	free(first.list);
+	free(rest.list);
+}
+
+/* Alone, the task ends with a Sync of its own; inside the client's batch that would end the client's transaction. */
+static void task_begin(struct session *s, enum task_kind kind)
+{
+	s->task = kind;
+	s->task_failed = s->task_mismatch = false;
+	s->task_alone = !s->backend->batch;
+	buf_reset(&s->task_error);
+	buf_reset(&s->task_rows);
+}
+
+static void task_sent(struct session *s)
+{
+	if (s->task_alone) {
+		msg_add(s->backend->out, 'S', NULL, 0);
+		ledger_push(&s->backend->owed, OWED_SYNC, true);
+	} else {
+		msg_add(s->backend->out, 'H', NULL, 0);
+	}
+}
+
+void task_apply(struct session *s, const struct settings *target, enum task_kind kind)
+{
+	task_begin(s, kind);
+	settings_retain(target);
+	settings_release(s->task_target);
+	s->task_target = target;
+	send_difference(s, s->backend->have, target, false);
+	s->counters->replays++;
+	task_sent(s);
+}
+
+static void send_sql_stmt(struct session *s, struct stmt *st)
+{
+	struct buf sql = { 0 };
+	struct owed *o;
+
+	put_renamed(&sql, (const char *)st->tail, st->tail_len, st->name_at, st->name_len, st);
+	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
+	buf_release(&sql);
+	o = ledger_last(&s->backend->owed);
+	o->stmt = stmt_retain(st);
+	o->on_set = true;
+	set_add(&s->backend->prepared, st);
+}
+
+static void send_protocol_stmt(struct session *s, struct stmt *st)
+{
+	char name[STMT_NAME_MAX];
+	struct owed *o;
+	size_t mark;
+
+	stmt_name(st, name);
+	send_parse(s, name, st->tail, st->tail_len, true);
+	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
+	o->stmt = stmt_retain(st);
+	o->on_set = true;
+	set_add(&s->backend->prepared, st);
+	if (!st->described)
+		return;
+	mark = msg_begin(s->backend->out, 'D');
+	buf_u8(s->backend->out, 'S');
+	buf_str(s->backend->out, name);
+	msg_end(s->backend->out, mark);
+	o = ledger_push(&s->backend->owed, OWED_DESCRIBE_STMT, true);
+	o->stmt = stmt_retain(st);
+}
+
+static void send_unnamed(struct session *s)
+{
+	struct unnamed_stmt *u = &s->unnamed;
+	struct owed *o;
+
+	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail), true);
+	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
+	o->unnamed = true;
+	s->backend->unnamed = u->serial;
+}
+
+void task_prepare(struct session *s, struct stmt *st)
+{
+	struct backend *b = s->backend;
+	const struct settings *now = settings_meaning(s->effective);
+	const struct settings *then = settings_meaning(st ? st->at_parse : s->unnamed.at_parse);
+	bool differ = now != then;
+
+	task_begin(s, TASK_PREPARE);
+	/* SET LOCAL: gone with the transaction, ours or the client's; inside the client's it is also taken back. */
+	if (differ)
+		send_difference(s, now, then, true);
+	if (!st)
+		send_unnamed(s);
+	else if (st->from_sql)
+		send_sql_stmt(s, st);
+	else
+		send_protocol_stmt(s, st);
+	if (differ && (b->status != 'I' || !s->task_alone))
+		send_difference(s, then, now, true);
+	task_sent(s);
+}
+
+static void put_literal(struct buf *out, const char *text)
+{
+	buf_text(out, "E'");
+	for (; *text; text++) {
+		if (*text == '\'' || *text == '\\')
+			buf_u8(out, (uint8_t)*text);
+		buf_u8(out, (uint8_t)*text);
+	}
+	buf_u8(out, '\'');
+}
+
+static void put_asks(struct session *s, struct buf *q, uint32_t observe)
+{
+	const struct settings *have = s->backend->have;
+	const char *sep = "SELECT ";
+
+	for (size_t i = 0; i < s->txn.n_names; i++) {
+		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
+		put_literal(q, s->txn.names[i]);
+		buf_text(q, ",pg_catalog.current_setting(");
+		put_literal(q, s->txn.names[i]);
+		buf_text(q, ",true)");
+		sep = " UNION ALL SELECT ";
+	}
+	for (size_t i = 0; observe & TOUCH_OPAQUE && i < settings_size(have); i++) {
+		const char *name = settings_name_at(have, i);
+
+		if (!strchr(name, '.'))
+			continue;
+		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
+		put_literal(q, name);
+		buf_text(q, ",pg_catalog.current_setting(");
+		put_literal(q, name);
+		buf_text(q, ",true)");
+		sep = " UNION ALL SELECT ";
+	}
+	if (observe & TOUCH_OPAQUE) {
+		buf_text(q, sep);
+		buf_text(q, "'a'::pg_catalog.text,name,pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
+			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
+			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
+	}
+	if (s->txn.n_names || observe & TOUCH_OPAQUE)
+		buf_u8(q, ';');
+}
+
+static void put_count(struct buf *q, const char **sep, char kind, const char *from)
+{
+	buf_printf(q, "%s'%c'::pg_catalog.text,''::pg_catalog.text,(SELECT pg_catalog.count(*) FROM pg_catalog.%s)::pg_catalog.text", *sep, kind,
+		   from);
+	*sep = " UNION ALL SELECT ";
+}
+
+static void put_counts(struct session *s, struct buf *q, uint32_t observe)
+{
+	const char *sep = "SELECT ";
+	uint32_t pins = s->pins;
+
+	if (observe & (TOUCH_LOCK | TOUCH_OPAQUE) || pins & PIN_LOCK)
+		put_count(q, &sep, 'l',
+			  "pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted"
+			  " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()");
+	if (observe & (TOUCH_CURSOR | TOUCH_OPAQUE) || pins & PIN_CURSOR)
+		put_count(q, &sep, 'c', "pg_cursors WHERE is_holdable");
+	if (observe & (TOUCH_LISTEN | TOUCH_OPAQUE) || pins & PIN_LISTEN)
+		put_count(q, &sep, 'n', "pg_listening_channels()");
+	if (observe & (TOUCH_TEMP | TOUCH_OPAQUE) || pins & PIN_TEMP) {
+		put_count(q, &sep, 't', "pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
+		put_count(q, &sep, 't', "pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
+		put_count(q, &sep, 't', "pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
+	}
+	if (observe & TOUCH_OPAQUE)
+		put_count(q, &sep, 'p',
+			  "pg_prepared_statements WHERE from_sql AND NOT pg_catalog.starts_with(name, '" STMT_PREFIX "')");
+	if (sep[1] == 'U')
+		buf_u8(q, ';');
+}
+
+void task_observe(struct session *s, uint32_t observe)
+{
+	struct backend *b = s->backend;
+	size_t mark;
+
+	task_begin(s, TASK_OBSERVE);
+	s->task_observe = observe;
+	mark = msg_begin(b->out, 'Q');
+	buf_text(b->out, "BEGIN ISOLATION LEVEL READ COMMITTED;");
+	put_asks(s, b->out, observe);
+	buf_text(b->out, "SET LOCAL statement_timeout=0;");
+	put_counts(s, b->out, observe);
+	buf_text(b->out, "COMMIT");
+	buf_u8(b->out, 0);
+	msg_end(b->out, mark);
+	ledger_push(&b->owed, OWED_QUERY, true);
+	b->unnamed = 0;
+	s->counters->observations++;
+}
+
+void task_raise(struct session *s, const char *sqlstate, const char *message)
+{
+	struct buf sql = { 0 };
+
+	buf_printf(&sql, "DO $pgporter$BEGIN RAISE EXCEPTION '%s' USING ERRCODE='%s'; END$pgporter$", message, sqlstate);
+	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
+	buf_release(&sql);
+	msg_add(s->backend->out, 'H', NULL, 0);
+	s->await_reply = true;
+}
+
+/* One field of an ErrorResponse's body. */
+static const char *error_field(const struct buf *body, char field)
+{
+	struct reader r = reader_of(buf_head(body), buf_len(body));
+
+	while (!r.bad && reader_left(&r)) {
+		char f = (char)reader_u8(&r);
+		const char *value;
+
+		if (!f)
+			break;
+		value = reader_str(&r, NULL);
+		if (f == field && value)
+			return value;
+	}
+	return NULL;
+}
+
+void task_tell_error(struct session *s)
+{
+	const char *message = error_field(&s->task_error, 'M'), *code = error_field(&s->task_error, 'C');
+	char text[512];
+
+	if (s->task_stmt_failed) { /* the statement's own: as PostgreSQL would have put it */
+		msg_add(s->to_client, 'E', buf_head(&s->task_error), buf_len(&s->task_error));
+		return;
+	}
+	snprintf(text, sizeof text, "could not restore this session's settings on a server connection: %s", message ? message : "?");
+	msg_report(s->to_client, 'E', "ERROR", code ? code : "58000", text,
+		   "The statement was not executed: pgporter runs nothing under settings other than the client's own.",
+		   "RESET the setting or role that is no longer valid, or DISCARD ALL.");
+}
+
+static void apply_done(struct session *s)
+{
+	struct backend *b = s->backend;
+
+	settings_assign(&b->have, s->task_target);
+	if (b->status == 'I' && !b->batch)
+		settings_assign(&b->applied, b->have);
+	else
+		s->txn.dirty = true;
+}
+
+void task_finish(struct session *s, uint32_t *events)
+{
+	enum task_kind kind = s->task;
+	bool failed = buf_len(&s->task_error) > 0;
+
+	s->task = TASK_NONE;
+	*events |= EVENT_PROGRESS;
+	switch (kind) {
+	case TASK_APPLY:
+	case TASK_LOGIN:
+		if (!failed)
+			apply_done(s);
+		if (kind == TASK_LOGIN)
+			*events |= failed ? EVENT_LOGIN_FAILED : EVENT_LOGIN_DONE;
+		else
+			s->task_failed = failed;
+		s->task_stmt_failed = false;
+		break;
+	case TASK_PREPARE:
+		s->task_failed = s->task_stmt_failed = failed;
+		break;
+	case TASK_OBSERVE:
+		if (failed || s->backend->status != 'I') {
+			s->refusal_code = "08006";
+			s->refusal = "could not find out what the last transaction has left on the server connection";
+			*events |= EVENT_BROKEN;
+		} else {
+			effects_observed(s, events);
+		}
+		break;
+	case TASK_NONE:
+		break;
+	}
+	buf_reset(&s->task_rows);
+}
