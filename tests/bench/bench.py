@@ -157,6 +157,9 @@ def main():
     except Failed as e:
         print("bench: %s" % e, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left behind", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

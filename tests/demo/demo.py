@@ -2,9 +2,9 @@
 """make demo: a real Django, twenty workers, two server connections, and every answer checked.
 
 POOLER=pgporter (the default), pgbouncer (shows what breaks there) or direct (a control without a pooler); KEEP=1 leaves
-it up at the end; DURATION=15 is how long each of the two runs lasts in seconds; DJANGO=debian takes Debian's Django, as is done where
-PyPI can't be reached. Exit status: 0 when all held, or when POOLER is pgbouncer; 1 when something broke; 2 when it
-could not be set up.
+it up at the end; DURATION=15 is how many seconds each of the two runs lasts; DJANGO=debian takes Debian's Django, as is
+done where PyPI can't be reached. Exit status: 0 when all held, or when POOLER is pgbouncer; 1 when something broke; 2
+when it could not be set up.
 """
 import collections
 import json
@@ -69,7 +69,7 @@ def django():
     told = subprocess.run([python, "-c", "import django\nprint('Django', django.get_version(), end=', ')\n"
                            "try:\n import psycopg\n print('psycopg', psycopg.__version__, end='')\n"
                            "except ImportError:\n pass\n"
-                           "if django.VERSION < (4, 2):\n import psycopg2\n print(', psycopg2', psycopg2.__version__)"],
+                           "if django.VERSION < (4, 2):\n import psycopg2\n print(', psycopg2', psycopg2.__version__.split()[0])"],
                           capture_output=True, text=True)
     if told.returncode:
         raise Failed(told.stderr)
@@ -469,6 +469,9 @@ def main():
     except Failed as e:
         print("demo: %s" % e, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was left behind", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
