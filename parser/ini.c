@@ -47,8 +47,8 @@ static char *unquote(char *s, char **out)
 
 static enum ini_kind bad(struct ini_line *out, const char *error)
 {
-	out->error = error;
-	return out->kind = INI_BAD;
+	*out = (struct ini_line){ .kind = INI_BAD, .error = error };
+	return INI_BAD;
 }
 
 static enum ini_kind read_section(char *s, struct ini_line *out)

@@ -66,6 +66,9 @@ struct config {
 /* Reads the file and what it includes, and its auth_file. Returns NULL with one line of explanation (file:line, what is
  * wrong, what would be right) in why. Nothing is logged here. */
 struct config *config_load(const char *path, char *why, size_t why_cap);
+/* RELOAD: reads running's conffile, or its path where that is empty. Options that can't change at run time keep running's
+ * values, and a warning says so where the file has others. running is left as it was. */
+struct config *config_reload(const struct config *running, char *why, size_t why_cap);
 void config_free(struct config *c);
 
 const struct config_database *config_find_database(const struct config *c, const char *name); /* exact; NULL: try "*" */

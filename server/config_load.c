@@ -170,6 +170,22 @@ struct config *config_load(const char *path, char *why, size_t why_cap)
 	return NULL;
 }
 
+struct config *config_reload(const struct config *running, char *why, size_t why_cap)
+{
+	struct config *c = config_load(*running->conffile ? running->conffile : running->path, why, why_cap);
+	struct config_why never;
+
+	if (!c)
+		return NULL;
+	/* A conffile counts until another one is named: path stays what the command line gave. */
+	free(c->path);
+	c->path = config_strdup(running->path);
+	if (!*c->conffile)
+		config_option_set(c, "conffile", running->conffile, &never);
+	config_options_keep(c, running);
+	return c;
+}
+
 void config_free(struct config *c)
 {
 	if (!c)

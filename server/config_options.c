@@ -180,18 +180,35 @@ void config_options_init(struct config *c)
 			abort(); /* a default that its own row refuses */
 }
 
-void config_options_copy(struct config *to, const struct config *from)
+static void copy_value(struct config *to, const struct config *from, const struct option *o)
 {
 	static const size_t sizes[] = {
-		[TYPE_STRING] = sizeof(char *), [TYPE_INT] = sizeof(int),     [TYPE_BOOL] = sizeof(bool),
-		[TYPE_TIME] = sizeof(int64_t),	[TYPE_ENUM] = sizeof(int),
+		[TYPE_INT] = sizeof(int), [TYPE_BOOL] = sizeof(bool), [TYPE_TIME] = sizeof(int64_t), [TYPE_ENUM] = sizeof(int),
 	};
 
+	if (o->type == TYPE_STRING)
+		set_string(field(to, o), *(char **)field(from, o));
+	else
+		memcpy(field(to, o), field(from, o), sizes[o->type]);
+}
+
+void config_options_copy(struct config *to, const struct config *from)
+{
+	for (const struct option *o = options; o < options + N_OPTIONS; o++)
+		copy_value(to, from, o);
+}
+
+void config_options_keep(struct config *c, const struct config *running)
+{
+	char now[64], then[64];
+
 	for (const struct option *o = options; o < options + N_OPTIONS; o++) {
-		if (o->type == TYPE_STRING)
-			set_string(field(to, o), *(char **)field(from, o));
-		else
-			memcpy(field(to, o), field(from, o), sizes[o->type]);
+		const char *value = value_text(running, o, now, sizeof now);
+
+		if (o->changeable || !strcmp(value, value_text(c, o, then, sizeof then)))
+			continue;
+		config_warn(c, "%s can't change at run time and stays \"%s\"; restart to change it", o->name, value);
+		copy_value(c, running, o);
 	}
 }
 

@@ -46,6 +46,7 @@ void config_options_free(struct config *c);
 bool config_option_set(struct config *c, const char *name, const char *value, struct config_why *why);
 /* changeable at run time? Unknown options are. */
 bool config_option_changeable(const char *name);
+void config_options_keep(struct config *c, const struct config *running); /* what can't change at run time, with warnings */
 void config_options_warn(struct config *c); /* options without effect that are not at their defaults */
 
 /* Lines of [databases] and [users] (config_lists.c). text is written into. A later line of a name replaces the earlier. */

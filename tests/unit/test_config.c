@@ -507,6 +507,43 @@ static void changes_that_cannot_be_are_ignored_or_refused(void **state)
 	config_free(c);
 }
 
+static void a_reload_keeps_what_cannot_change_and_says_so(void **state)
+{
+	struct config *c = must_load("[pgbouncer]\nlisten_port = 7000\nunix_socket_dir = /run\npool_mode = session\n"), *d;
+
+	file("a.ini", "[pgbouncer]\nlisten_port = 7001\nunix_socket_dir = /run\npool_mode = transaction\n");
+	d = config_reload(c, why, sizeof why);
+	assert_non_null(d);
+	assert_int_equal(d->listen_port, 7000);
+	assert_int_equal(d->pool_mode, POOL_TRANSACTION);
+	assert_true(warned(d, "listen_port can't change at run time and stays \"7000\""));
+	assert_int_equal(d->n_warnings, 1);
+	config_free(d);
+	file("a.ini", "broken\n");
+	assert_null(config_reload(c, why, sizeof why));
+	assert_int_equal(c->listen_port, 7000);
+	config_free(c);
+}
+
+static void a_reload_reads_the_conffile_that_was_named(void **state)
+{
+	struct config *c = must_load(""), *d, *e;
+	char path[160];
+	bool ignored;
+
+	snprintf(path, sizeof path, "%s", file("other.ini", "[pgbouncer]\nverbose = 2\n"));
+	d = config_with(c, "conffile", path, &ignored, why, sizeof why);
+	assert_non_null(d);
+	e = config_reload(d, why, sizeof why);
+	assert_non_null(e);
+	assert_int_equal(e->verbose, 2);
+	assert_string_equal(e->path, c->path);
+	assert_string_equal(e->conffile, path);
+	config_free(c);
+	config_free(d);
+	config_free(e);
+}
+
 /* What a distribution ships: nearly all of it commented out, comments of both widths, sections without a line. */
 static void a_distributions_file_loads_unchanged(void **state)
 {
@@ -552,6 +589,8 @@ int main(void)
 		cmocka_unit_test(a_changed_copy_leaves_the_original_as_it_was),
 		cmocka_unit_test(a_copy_keeps_databases_and_users),
 		cmocka_unit_test(changes_that_cannot_be_are_ignored_or_refused),
+		cmocka_unit_test(a_reload_keeps_what_cannot_change_and_says_so),
+		cmocka_unit_test(a_reload_reads_the_conffile_that_was_named),
 		cmocka_unit_test(a_distributions_file_loads_unchanged),
 	};
 
