@@ -118,7 +118,7 @@ class Scene:
         The order of the ParameterStatus messages at login is only compared if in_order says so.
         """
         params = dict(how.pop("params", {}))
-        known = ("password", "deadline", "protocol", "login", "tls", "database")
+        known = ("password", "deadline", "protocol", "login", "tls", "database", "unix")
         conn = {key: how.pop(key) for key in known if key in how}
         params.update(how)
         self.note("%s  > connects as %s %s" % (name, user, params or ""))
@@ -278,9 +278,10 @@ class Stage:
         for noise in self.noise.values():
             noise.forget()
 
-    def _scene(self, address, database, noise=None, slots=0):
+    def _scene(self, server, database, noise=None, slots=0):
         def connect(scene, name, user, params, conn):
             conn.setdefault("password", servers.SECRETS.get(user))
+            address = server.socket if conn.pop("unix", False) else server.address
             return Actor(scene, name, address=address, user=user,
                          **{"database": database, "params": params, **conn})
         return Scene(connect, noise, slots, self.cluster.admin)
@@ -300,7 +301,7 @@ class Stage:
         key = play, args
         if key not in self.direct:
             self.cluster.tidy()
-            scene = self._scene(self.cluster.address, "app")
+            scene = self._scene(self.cluster, "app")
             why = self._perform(scene, play, args)
             assert not why, "the scenario itself does not work: %s\n%s" % (why, "\n".join(scene.transcript))
             self.direct[key] = scene.transcript
@@ -314,7 +315,7 @@ class Stage:
         noise = self.noise[pool]
         noise.reset(play.__name__, kinds)
         self.cluster.tidy()
-        scene = self._scene(self.pooler.address, self.pooler.database(pool), noise, pool)
+        scene = self._scene(self.pooler, self.pooler.database(pool), noise, pool)
         try:
             self._perform(scene, play, args)
             if scene.transcript != expected:

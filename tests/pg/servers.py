@@ -324,6 +324,10 @@ class Cluster:
     def address(self):
         return "127.0.0.1", self.port
 
+    @property
+    def socket(self):
+        return os.path.join(self.sockets, ".s.PGSQL.%d" % self.port)
+
     def admin(self, database="app"):
         return rawpg.Conn(self.address, "postgres", database)
 
@@ -421,8 +425,7 @@ class Pooler:
     @property
     def socket(self):
         """The path of the unix socket."""
-        folder = self.cluster.sockets if self.kind == "direct" else self.home
-        return os.path.join(folder, ".s.PGSQL.%d" % self.port)
+        return self.cluster.socket if self.kind == "direct" else os.path.join(self.home, ".s.PGSQL.%d" % self.port)
 
     def database(self, pool):
         return "app" if self.kind == "direct" else "p%d" % pool
