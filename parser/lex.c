@@ -2,43 +2,25 @@
 
 #include <string.h>
 
-enum {
-	C_OTHER,
-	C_SPACE,
-	C_IDENT, /* letters, underscore, bytes from 0x80 */
-	C_DIGIT,
-	C_OP,
-	C_OPEN,
-	C_CLOSE,
-	C_COMMA,
-	C_SEMI,
-	C_DOT,
-	C_QUOTE,
-	C_DQUOTE,
-	C_DOLLAR,
-	C_BAD,
-};
-
-static const uint8_t class_of[256] = {
-	[' '] = C_SPACE, ['\t'] = C_SPACE, ['\n'] = C_SPACE, ['\r'] = C_SPACE, ['\f'] = C_SPACE,
-	['A' ... 'Z'] = C_IDENT, ['a' ... 'z'] = C_IDENT, ['_'] = C_IDENT, [0x80 ... 0xff] = C_IDENT,
-	['0' ... '9'] = C_DIGIT,
-	['~'] = C_OP, ['!'] = C_OP, ['@'] = C_OP, ['#'] = C_OP, ['^'] = C_OP, ['&'] = C_OP, ['|'] = C_OP, ['`'] = C_OP,
-	['?'] = C_OP, ['+'] = C_OP, ['-'] = C_OP, ['*'] = C_OP, ['/'] = C_OP, ['%'] = C_OP, ['<'] = C_OP, ['>'] = C_OP,
-	['='] = C_OP, [':'] = C_OP,
-	['('] = C_OPEN, ['['] = C_OPEN, [')'] = C_CLOSE, [']'] = C_CLOSE,
-	[','] = C_COMMA, [';'] = C_SEMI, ['.'] = C_DOT, ['\''] = C_QUOTE, ['"'] = C_DQUOTE, ['$'] = C_DOLLAR,
+const uint8_t lex_class[256] = {
+	[' '] = LEX_SPACE, ['\t'] = LEX_SPACE, ['\n'] = LEX_SPACE, ['\r'] = LEX_SPACE, ['\f'] = LEX_SPACE,
+	['A' ... 'Z'] = LEX_IDENT, ['a' ... 'z'] = LEX_IDENT, ['_'] = LEX_IDENT, [0x80 ... 0xff] = LEX_IDENT,
+	['0' ... '9'] = LEX_DIGIT,
+	['~'] = TOK_OP, ['!'] = TOK_OP, ['@'] = TOK_OP, ['#'] = TOK_OP, ['^'] = TOK_OP, ['&'] = TOK_OP, ['|'] = TOK_OP,
+	['`'] = TOK_OP, ['?'] = TOK_OP, ['+'] = TOK_OP, ['*'] = TOK_OP, ['%'] = TOK_OP, ['<'] = TOK_OP, ['>'] = TOK_OP,
+	['='] = TOK_OP, [':'] = TOK_OP, ['-'] = LEX_DASH, ['/'] = LEX_SLASH,
+	['('] = TOK_OPEN, ['['] = TOK_OPEN, [')'] = TOK_CLOSE, [']'] = TOK_CLOSE, [','] = TOK_COMMA, [';'] = TOK_SEMI,
+	['.'] = LEX_DOT, ['\''] = LEX_QUOTE, ['"'] = LEX_DQUOTE, ['$'] = LEX_DOLLAR,
 	/* A vertical tab is a blank from PostgreSQL 16 on and an error before. */
-	[0] = C_BAD, ['\v'] = C_BAD,
+	[0] = TOK_BAD, ['\v'] = TOK_BAD,
 };
 
-/* Bytes that continue an identifier: letters, digits, underscore, dollar, high bytes. */
-static const uint8_t in_ident[256] = {
+const uint8_t lex_in_ident[256] = {
 	['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['_'] = 1, [0x80 ... 0xff] = 1, ['0' ... '9'] = 1, ['$'] = 1,
 };
 
-#define CLASS(p) class_of[(uint8_t)*(p)]
-#define IN_IDENT(p) in_ident[(uint8_t)*(p)]
+#define CLASS(p) lex_class[(uint8_t)*(p)]
+#define IN_IDENT(p) lex_in_ident[(uint8_t)*(p)]
 
 enum quoting {
 	QUOTING_PLAIN,	/* '' is a quote; backslashes as the setting says */
@@ -52,7 +34,7 @@ static const char *string_continued(const char *p, const char *end)
 	bool newline = false;
 
 	while (p < end) {
-		if (CLASS(p) == C_SPACE) {
+		if (CLASS(p) == LEX_SPACE) {
 			newline |= *p == '\n' || *p == '\r';
 			p++;
 		} else if (*p == '-' && end - p > 1 && p[1] == '-') {
@@ -141,12 +123,12 @@ static enum tok lex_dollar(struct lex *l)
 	const char *p = l->tok + 1, *close;
 	size_t n;
 
-	if (p < l->end && CLASS(p) == C_DIGIT) {
-		while (p < l->end && CLASS(p) == C_DIGIT)
+	if (p < l->end && CLASS(p) == LEX_DIGIT) {
+		while (p < l->end && CLASS(p) == LEX_DIGIT)
 			p++;
-		return done(l, p < l->end && CLASS(p) == C_IDENT ? NULL : p, TOK_PARAM);
+		return done(l, p < l->end && CLASS(p) == LEX_IDENT ? NULL : p, TOK_PARAM);
 	}
-	if (p < l->end && CLASS(p) == C_IDENT)
+	if (p < l->end && CLASS(p) == LEX_IDENT)
 		while (p < l->end && *p != '$' && IN_IDENT(p))
 			p++;
 	if (p == l->end || *p != '$')
@@ -159,7 +141,7 @@ static enum tok lex_dollar(struct lex *l)
 
 static const char *digits(const char *p, const char *end)
 {
-	while (p < end && CLASS(p) == C_DIGIT)
+	while (p < end && CLASS(p) == LEX_DIGIT)
 		p++;
 	return p;
 }
@@ -170,10 +152,10 @@ static const char *newer_number(const char *tok, const char *p, const char *end)
 {
 	if (*tok == '0' && p == tok + 1 && strchr("xXoObB", *p)) {
 		p++;
-		while (p < end && (CLASS(p) == C_DIGIT || (*p >= 'a' && *p <= 'f') || (*p >= 'A' && *p <= 'F') || *p == '_'))
+		while (p < end && (CLASS(p) == LEX_DIGIT || (*p >= 'a' && *p <= 'f') || (*p >= 'A' && *p <= 'F') || *p == '_'))
 			p++;
 	} else {
-		while (p < end && (CLASS(p) == C_DIGIT || *p == '_'))
+		while (p < end && (CLASS(p) == LEX_DIGIT || *p == '_'))
 			p++;
 	}
 	if (p < end && (IN_IDENT(p) || *p == '\'' || *p == '"' || *p == '&'))
@@ -191,11 +173,11 @@ static enum tok lex_number(struct lex *l)
 		e = p + 1;
 		if (e < l->end && (*e == '+' || *e == '-'))
 			e++;
-		if (e == l->end || CLASS(e) != C_DIGIT)
+		if (e == l->end || CLASS(e) != LEX_DIGIT)
 			return done(l, NULL, TOK_BAD);
 		p = digits(e, l->end);
 	}
-	if (p < l->end && CLASS(p) == C_IDENT)
+	if (p < l->end && CLASS(p) == LEX_IDENT)
 		p = newer_number(l->tok, p, l->end);
 	return done(l, p, TOK_NUMBER);
 }
@@ -227,65 +209,34 @@ static enum tok lex_prefixed(struct lex *l)
 	return done(l, p, TOK_WORD); /* N'…' is a word and a plain literal */
 }
 
-enum tok lex_next(struct lex *l)
+enum tok lex_rest(struct lex *l)
 {
-	const char *p = l->at, *end = l->end;
+	const char *p = l->tok;
+	char next = l->end - p > 1 ? p[1] : 0;
 
-	for (;;) {
-		if (p == end) {
-			l->tok = p;
-			return done(l, p, TOK_END);
-		}
-		l->tok = p;
-		switch (CLASS(p)) {
-		case C_SPACE:
-			p++;
-			continue;
-		case C_IDENT:
-			do
-				p++;
-			while (p < end && IN_IDENT(p));
-			if (p == l->tok + 1 && p < end && (*p == '\'' || *p == '&'))
-				return lex_prefixed(l);
-			return done(l, p, TOK_WORD);
-		case C_OP:
-			if (end - p > 1 && p[0] == '-' && p[1] == '-') {
-				while (p < end && *p != '\n' && *p != '\r')
-					p++;
-				continue;
-			}
-			if (end - p > 1 && p[0] == '/' && p[1] == '*') {
-				p = comment_end(l, p + 2);
-				if (!p)
-					return done(l, NULL, TOK_BAD);
-				continue;
-			}
+	switch (CLASS(p)) {
+	case LEX_IDENT:
+		return next ? lex_prefixed(l) : done(l, p + 1, TOK_WORD);
+	case LEX_DOT:
+		return CLASS(&next) == LEX_DIGIT ? lex_number(l) : done(l, p + 1, TOK_OTHER);
+	case LEX_DIGIT:
+		return lex_number(l);
+	case LEX_DASH:
+		if (next != '-')
 			return done(l, p + 1, TOK_OP);
-		case C_COMMA:
-			return done(l, p + 1, TOK_COMMA);
-		case C_OPEN:
-			return done(l, p + 1, TOK_OPEN);
-		case C_CLOSE:
-			return done(l, p + 1, TOK_CLOSE);
-		case C_SEMI:
-			return done(l, p + 1, TOK_SEMI);
-		case C_DOT:
-			if (end - p > 1 && CLASS(p + 1) == C_DIGIT)
-				return lex_number(l);
-			return done(l, p + 1, TOK_OTHER);
-		case C_DIGIT:
-			return lex_number(l);
-		case C_QUOTE:
-			return done(l, string_end(l, p + 1, QUOTING_PLAIN), TOK_STRING);
-		case C_DQUOTE:
-			return done(l, quoted_end(l, p + 1), TOK_QUOTED);
-		case C_DOLLAR:
-			return lex_dollar(l);
-		case C_BAD:
-			return done(l, NULL, TOK_BAD);
-		default:
-			return done(l, p + 1, TOK_OTHER);
-		}
+		while (p < l->end && *p != '\n' && *p != '\r')
+			p++;
+		return done(l, p, TOK_BLANK);
+	case LEX_SLASH:
+		return next == '*' ? done(l, comment_end(l, p + 2), TOK_BLANK) : done(l, p + 1, TOK_OP);
+	case LEX_QUOTE:
+		return done(l, string_end(l, p + 1, QUOTING_PLAIN), TOK_STRING);
+	case LEX_DQUOTE:
+		return done(l, quoted_end(l, p + 1), TOK_QUOTED);
+	case LEX_DOLLAR:
+		return lex_dollar(l);
+	default:
+		return done(l, NULL, TOK_BAD);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 enum tok {
+	TOK_OTHER, /* a dot, or a byte with no meaning in SQL */
 	TOK_END,
 	TOK_BAD,
 	TOK_WORD,    /* unquoted identifier or keyword */
@@ -24,7 +25,7 @@ enum tok {
 	TOK_COMMA,
 	TOK_SEMI,
 	TOK_OP,	   /* one byte of an operator, or a colon */
-	TOK_OTHER, /* a dot, or a byte with no meaning in SQL */
+	TOK_BLANK, /* a comment: never returned by lex_next() */
 };
 
 struct lex {
@@ -39,7 +40,66 @@ static inline struct lex lex_of(const char *text, size_t len, bool backslash)
 	return (struct lex){ .at = text, .end = text + len, .tok = text, .tok_end = text, .backslash = backslash };
 }
 
-enum tok lex_next(struct lex *l);
+/* What a byte begins. Up to LEX_SIMPLE a class is the token that the byte makes by itself, whatever follows. */
+enum lex_class {
+	LEX_SIMPLE = TOK_BLANK,
+	LEX_SPACE,
+	LEX_IDENT, /* letters, underscore, bytes from 0x80 */
+	LEX_DIGIT,
+	LEX_DOT,
+	LEX_DASH, /* an operator or a comment */
+	LEX_SLASH,
+	LEX_QUOTE,
+	LEX_DQUOTE,
+	LEX_DOLLAR,
+};
+extern const uint8_t lex_class[256];
+extern const uint8_t lex_in_ident[256]; /* 1: letters, digits, underscore, dollar, high bytes */
+
+/* Whatever is neither blank nor simple nor a plain word; l->tok is where it begins, l->at will be where it ends. */
+enum tok lex_rest(struct lex *l);
+
+/* The next token, with the two places kept outside of l, in registers where the caller has them there. */
+static inline enum tok lex_step(struct lex *l, const char **at, const char **tok)
+{
+	const char *p = *at, *end = l->end;
+	enum tok t;
+	unsigned c;
+
+	do {
+		while (p < end && lex_class[(uint8_t)*p] == LEX_SPACE)
+			p++;
+		*tok = *at = p;
+		if (p == end)
+			return TOK_END;
+		c = lex_class[(uint8_t)*p];
+		if (c == LEX_IDENT) {
+			do
+				p++;
+			while (p < end && lex_in_ident[(uint8_t)*p]);
+			*at = p;
+			if (p - *tok > 1)
+				return TOK_WORD;
+		} else if (c < LEX_SIMPLE && c != TOK_BAD) {
+			*at = p + 1;
+			return (enum tok)c;
+		}
+		l->tok = *tok;
+		t = lex_rest(l);
+		*at = p = l->at;
+	} while (t == TOK_BLANK);
+	return t;
+}
+
+static inline enum tok lex_next(struct lex *l)
+{
+	const char *at = l->at, *tok;
+	enum tok t = lex_step(l, &at, &tok);
+
+	l->tok = tok;
+	l->at = l->tok_end = at;
+	return t;
+}
 
 /* A token is this lower-case word: unquoted, in any case. */
 bool lex_is(const struct lex *l, enum tok t, const char *word);

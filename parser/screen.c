@@ -5,12 +5,7 @@
 
 #include <string.h>
 
-static bool starts(const char *s, size_t n, const char *prefix)
-{
-	size_t k = strlen(prefix);
-
-	return n >= k && lex_same(s, k, prefix);
-}
+#define STARTS(s, n, prefix) ((n) >= sizeof(prefix) - 1 && lex_same(s, sizeof(prefix) - 1, prefix))
 
 static bool contains(const char *s, size_t n, const char *word)
 {
@@ -25,42 +20,47 @@ static bool contains(const char *s, size_t n, const char *word)
 struct named {
 	const char *name;
 	uint32_t flags;
+	uint8_t len;
 	bool prefix;
 };
 
+#define EXACTLY(name, flags) { name, flags, sizeof(name) - 1, false }
+#define PREFIX(name, flags) { name, flags, sizeof(name) - 1, true }
+
 static const struct named functions[] = {
-	{ "set_config", TOUCH_SETTINGS, false },
-	{ "setseed", TOUCH_SESSION, false },
-	{ "set_limit", TOUCH_SETTINGS, false }, /* pg_trgm: sets pg_trgm.similarity_threshold */
-	{ "currval", TOUCH_SEQUENCE, false },
-	{ "lastval", TOUCH_SEQUENCE, false },
-	{ "dblink_connect", TOUCH_SESSION, false },
-	{ "dblink_connect_u", TOUCH_SESSION, false },
-	{ "dblink_disconnect", TOUCH_SESSION, false },
-	{ "query_to_xml", TOUCH_OPAQUE, true },
-	{ "ts_stat", TOUCH_OPAQUE, false },
-	{ "ts_rewrite", TOUCH_OPAQUE, false },
-	{ "crosstab", TOUCH_OPAQUE, true },
-	{ "connectby", TOUCH_OPAQUE, false },
-	{ "xpath_table", TOUCH_OPAQUE, false },
+	EXACTLY("set_config", TOUCH_SETTINGS),
+	EXACTLY("setseed", TOUCH_SESSION),
+	EXACTLY("set_limit", TOUCH_SETTINGS), /* pg_trgm: sets pg_trgm.similarity_threshold */
+	EXACTLY("currval", TOUCH_SEQUENCE),
+	EXACTLY("lastval", TOUCH_SEQUENCE),
+	EXACTLY("dblink_connect", TOUCH_SESSION),
+	EXACTLY("dblink_connect_u", TOUCH_SESSION),
+	EXACTLY("dblink_disconnect", TOUCH_SESSION),
+	PREFIX("query_to_xml", TOUCH_OPAQUE),
+	EXACTLY("ts_stat", TOUCH_OPAQUE),
+	EXACTLY("ts_rewrite", TOUCH_OPAQUE),
+	PREFIX("crosstab", TOUCH_OPAQUE),
+	EXACTLY("connectby", TOUCH_OPAQUE),
+	EXACTLY("xpath_table", TOUCH_OPAQUE),
 };
 
 static const struct named pg_functions[] = {
-	{ "pg_advisory_xact_", 0, true },
-	{ "pg_try_advisory_xact_", 0, true },
-	{ "pg_create_physical_replication_slot", TOUCH_SESSION, false },
-	{ "pg_create_logical_replication_slot", TOUCH_SESSION, false },
-	{ "pg_copy_physical_replication_slot", TOUCH_SESSION, false },
-	{ "pg_copy_logical_replication_slot", TOUCH_SESSION, false },
-	{ "pg_replication_origin_", TOUCH_SESSION, true },
-	{ "pg_backup_start", TOUCH_SESSION, false },
-	{ "pg_start_backup", TOUCH_SESSION, false },
+	PREFIX("pg_advisory_xact_", 0),
+	PREFIX("pg_try_advisory_xact_", 0),
+	EXACTLY("pg_create_physical_replication_slot", TOUCH_SESSION),
+	EXACTLY("pg_create_logical_replication_slot", TOUCH_SESSION),
+	EXACTLY("pg_copy_physical_replication_slot", TOUCH_SESSION),
+	EXACTLY("pg_copy_logical_replication_slot", TOUCH_SESSION),
+	PREFIX("pg_replication_origin_", TOUCH_SESSION),
+	EXACTLY("pg_backup_start", TOUCH_SESSION),
+	EXACTLY("pg_start_backup", TOUCH_SESSION),
 };
 
 static bool find(const struct named *t, size_t rows, const char *s, size_t n, uint32_t *flags)
 {
 	for (size_t i = 0; i < rows; i++) {
-		if (t[i].prefix ? !starts(s, n, t[i].name) : !lex_same(s, n, t[i].name))
+		if ((*s | 0x20) != *t[i].name || (t[i].prefix ? n < t[i].len : n != t[i].len) ||
+		    !lex_same(s, t[i].len, t[i].name))
 			continue;
 		*flags = t[i].flags;
 		return true;
@@ -74,7 +74,7 @@ uint32_t screen_function(const char *name, size_t len)
 {
 	uint32_t flags = 0;
 
-	if (!starts(name, len, "pg_"))
+	if (!STARTS(name, len, "pg_"))
 		FIND(functions, name, len, &flags);
 	else if (!FIND(pg_functions, name, len, &flags) && contains(name, len, "advisory"))
 		flags = TOUCH_LOCK;
@@ -84,30 +84,42 @@ uint32_t screen_function(const char *name, size_t len)
 /* Words that matter beside the functions: temporary objects, and views and functions over what pgporter renames. */
 static bool pg_word_matters(const char *s, size_t n)
 {
-	return starts(s, n, "pg_temp") || starts(s, n, "pg_prepared_statement") || starts(s, n, "pg_cursor") ||
-	       starts(s, n, "pg_listening_channels") || starts(s, n, "pg_logical_") || screen_function(s, n);
+	return STARTS(s, n, "pg_temp") || STARTS(s, n, "pg_prepared_statement") || STARTS(s, n, "pg_cursor") ||
+	       STARTS(s, n, "pg_listening_channels") || STARTS(s, n, "pg_logical_") || screen_function(s, n);
+}
+
+/* Lengths (31: and above) at which a word of this first letter can matter in some way: nearly all words end here. */
+#define L(n) (1u << (n))
+#define FROM(n) (~0u << (n))
+static const uint32_t lengths[256] = {
+	['p'] = FROM(4), /* pg_… */
+	['s'] = L(5) | L(6) | L(7) | L(9) | L(10), /* stdin, stdout, select, setseed, set_limit, set_config */
+	['t'] = L(4) | L(7) | L(9) | L(10),	   /* temp, ts_stat, temporary, ts_rewrite */
+	['i'] = L(4) | L(6),			   /* into, insert */
+	['m'] = L(5),				   /* merge */
+	['c'] = FROM(7),			   /* currval, crosstab…, connectby */
+	['l'] = L(7),				   /* lastval */
+	['d'] = FROM(14),			   /* dblink_connect… */
+	['q'] = FROM(12),			   /* query_to_xml… */
+	['x'] = L(11),				   /* xpath_table */
+};
+
+static inline bool may_matter(const char *s, size_t n)
+{
+	uint8_t first = (uint8_t)(*s | 0x20);
+
+	return (lengths[first] >> (n < 31 ? n : 31) & 1) && (first != 'p' || s[2] == '_');
 }
 
 static bool word_matters(const char *s, size_t n, bool quoted)
 {
-	switch (*s | 0x20) {
-	case 'p':
-		return n > 3 && s[2] == '_' && starts(s, n, "pg_") && pg_word_matters(s, n);
-	case 't':
-		if (!quoted && (n == 4 || n == 9) && (lex_same(s, n, "temp") || lex_same(s, n, "temporary")))
-			return true;
-		return (n == 7 || n == 10) && s[2] == '_' && screen_function(s, n);
-	case 's':
-		return (n == 7 || n == 9 || n == 10) && (s[1] | 0x20) == 'e' && screen_function(s, n);
-	case 'c':
-	case 'l':
-	case 'd':
-	case 'q':
-	case 'x':
-		return n >= 7 && screen_function(s, n);
-	default:
+	if (!n || !may_matter(s, n))
 		return false;
-	}
+	if (STARTS(s, n, "pg_"))
+		return pg_word_matters(s, n);
+	if (!quoted && (lex_same(s, n, "temp") || lex_same(s, n, "temporary")))
+		return true;
+	return screen_function(s, n);
 }
 
 /* First words of statements that touch nothing unless a word that matters follows. */
@@ -147,42 +159,54 @@ static bool first_word_harmless(const char *s, size_t n)
 struct place {
 	bool started; /* its first word was read */
 	bool copy, with;
-	bool selects;	  /* SELECT was read outside of any bracket */
+	bool selects;	   /* SELECT was read outside of any bracket */
 	bool into_belongs; /* the last word was the INSERT or MERGE that an INTO belongs to */
 	int depth;
 	enum tok last;
 };
 
 /* An INTO that is not INSERT's or MERGE's makes a table. Those two are column names elsewhere: SELECT 1 insert INTO t. */
-static bool begins_insert(const struct place *p, bool first)
+static bool begins_insert(const struct place *p)
 {
-	return first || p->last == TOK_OPEN || (p->last == TOK_CLOSE && p->with && !p->depth && !p->selects);
+	return p->last == TOK_OPEN || (p->last == TOK_CLOSE && p->with && !p->depth && !p->selects);
+}
+
+static enum screen_result screen_first_word(struct place *p, const char *s, size_t n)
+{
+	if (!first_word_harmless(s, n))
+		return SCREEN_PARSE;
+	p->started = true;
+	p->copy = lex_same(s, n, "copy");
+	p->with = lex_same(s, n, "with");
+	p->selects = lex_same(s, n, "select");
+	p->into_belongs = lex_same(s, n, "insert") || lex_same(s, n, "merge");
+	return SCREEN_CLEAR;
 }
 
 static enum screen_result screen_word(struct place *p, const char *s, size_t n)
 {
-	bool first = !p->started, into_belongs = p->into_belongs;
+	bool into_belongs = p->into_belongs;
 
+	if (!p->started)
+		return screen_first_word(p, s, n);
 	p->into_belongs = false;
-	if (first) {
-		if (!first_word_harmless(s, n))
+	if (!may_matter(s, n))
+		return SCREEN_CLEAR;
+	switch (*s | 0x20) {
+	case 'i':
+		if (n == 4 && !into_belongs && lex_same(s, n, "into"))
 			return SCREEN_PARSE;
-		p->started = true;
-		p->copy = lex_same(s, n, "copy");
-		p->with = lex_same(s, n, "with");
-	}
-	switch (n) {
-	case 4:
-		if (!into_belongs && lex_same(s, n, "into"))
-			return SCREEN_PARSE;
-		break;
-	case 5:
-	case 6:
+		if (n == 6 && lex_same(s, n, "insert"))
+			p->into_belongs = begins_insert(p);
+		return SCREEN_CLEAR;
+	case 'm':
+		if (lex_same(s, n, "merge"))
+			p->into_belongs = begins_insert(p);
+		return SCREEN_CLEAR;
+	case 's':
 		if (p->copy && (lex_same(s, n, "stdin") || lex_same(s, n, "stdout")))
 			return SCREEN_PARSE;
-		if (lex_same(s, n, "insert") || lex_same(s, n, "merge"))
-			p->into_belongs = begins_insert(p, first);
-		else if (!p->depth && lex_same(s, n, "select"))
+		if (!p->depth && lex_same(s, n, "select"))
 			p->selects = true;
 		break;
 	}
@@ -201,19 +225,20 @@ enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
 {
 	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
 	struct place p = { 0 };
+	const char *at = text, *tok;
 	enum tok t;
 
 	if (len && memchr(text, 0, len))
 		return SCREEN_PARSE;
 	if ((lex_mode & LEX_UNSAFE_BYTES) && high_bytes(text, len))
 		return SCREEN_PARSE;
-	while ((t = lex_next(&l)) != TOK_END) {
+	while ((t = lex_step(&l, &at, &tok)) != TOK_END) {
 		switch (t) {
 		case TOK_BAD:
 		case TOK_UNICODE:
 			return SCREEN_PARSE;
 		case TOK_WORD:
-			if (screen_word(&p, l.tok, (size_t)(l.tok_end - l.tok)) == SCREEN_PARSE)
+			if (screen_word(&p, tok, (size_t)(at - tok)) == SCREEN_PARSE)
 				return SCREEN_PARSE;
 			break;
 		case TOK_SEMI:
@@ -228,7 +253,7 @@ enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
 			p.depth--;
 			break;
 		case TOK_QUOTED:
-			if (word_matters(l.tok + 1, (size_t)(l.tok_end - l.tok - 2), true))
+			if (word_matters(tok + 1, (size_t)(at - tok - 2), true))
 				return SCREEN_PARSE;
 			/* fall through */
 		default:

@@ -26,7 +26,7 @@ uint32_t screen_function(const char *name, size_t len);
 
 enum {
 	BOUND_BYTES = 64 * 1024,
-	BOUND_TOKENS = 16 * 1024,
+	BOUND_TOKENS = 12 * 1024,
 	BOUND_BRACKETS = 200,	 /* nested */
 	BOUND_DEPTH = 1000,	 /* of the tree, estimated from above */
 	BOUND_OPERATOR_RUN = 256 /* bytes in a row that may be part of an operator, comments included */

@@ -1,0 +1,81 @@
+/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
+/* Holds the screen against the parser: what the screen clears must touch nothing that outlives its transaction, as
+ * far as libpg_query can read it; and our tokens must be those of PostgreSQL's scanner. Input: lex_mode, text. */
+#include "parser/effects.h"
+#include "parser/lex.h"
+#include "parser/screen.h"
+#include "parser/tree.h"
+
+#include <pg_query.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void cleared_touches_nothing(const char *text, size_t len, unsigned mode)
+{
+	static struct effects_memory *m;
+	const struct effects *e;
+
+	if (!m)
+		m = effects_memory_new(0);
+	e = effects_in_full(m, text, len, mode);
+	if (e != effects_opaque()) {
+		assert(!(e->flags & ~(uint32_t)TOUCH_TX));
+		for (size_t i = 0; i < e->n; i++)
+			assert(e->stmts[i].kind == STMT_PLAIN || (e->stmts[i].flags & TOUCH_TX));
+	}
+	effects_release(e);
+}
+
+/* Every word, quoted name and parameter of ours is a token of PostgreSQL's with the same bytes, in the same order. A
+ * string of ours lies in one token: PostgreSQL joins strings across newlines. */
+static void tokens_agree(const char *text, size_t len)
+{
+	char *copy = strndup(text, len);
+	PgQueryScanResult r = pg_query_scan(copy);
+	struct lex l = lex_of(text, len, false);
+	PgQuery__ScanResult *s;
+	size_t i = 0;
+	enum tok t;
+
+	if (r.error)
+		goto out;
+	s = pg_query__scan_result__unpack(NULL, r.pbuf.len, (const uint8_t *)r.pbuf.data);
+	while ((t = lex_next(&l)) != TOK_END && t != TOK_BAD) {
+		int from = (int)(l.tok - text), to = (int)(l.tok_end - text);
+
+		if (t != TOK_WORD && t != TOK_QUOTED && t != TOK_PARAM && t != TOK_STRING)
+			continue;
+		while (i < s->n_tokens && s->tokens[i]->end <= from)
+			i++;
+		assert(i < s->n_tokens);
+		if (t == TOK_STRING)
+			assert(s->tokens[i]->start <= from && s->tokens[i]->end >= to);
+		else
+			assert(s->tokens[i]->start == from && s->tokens[i]->end == to);
+		assert(s->tokens[i]->token != PG_QUERY__TOKEN__C_COMMENT && s->tokens[i]->token != PG_QUERY__TOKEN__SQL_COMMENT);
+	}
+	pg_query__scan_result__free_unpacked(s, NULL);
+out:
+	pg_query_free_scan_result(r);
+	free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	const char *text = (const char *)data + 1;
+	unsigned mode;
+
+	if (!len || len > 4096)
+		return 0;
+	mode = data[0] & (LEX_BACKSLASH | LEX_UNSAFE_BYTES);
+	len--;
+	if (screen_text(text, len, mode) == SCREEN_CLEAR)
+		cleared_touches_nothing(text, len, mode);
+	if (!memchr(text, 0, len) && !screen_beyond_bounds(text, len, LEX_PLAIN))
+		tokens_agree(text, len);
+	return 0;
+}
