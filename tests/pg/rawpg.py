@@ -102,6 +102,7 @@ def decode(kind, body):
         return (name,) + _columns(body)
     if kind in "EN":
         got = fields(body)
+        got.setdefault("V", got.get("S", ""))  # some poolers know only the older field
         return (name,) + tuple("%s=%s" % (f, got[f]) for f in ERROR_FIELDS if f in got)
     if kind == "S":
         return (name,) + tuple(strings(body)[:2])
