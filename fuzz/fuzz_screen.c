@@ -28,6 +28,33 @@ static void cleared_touches_nothing(const char *text, size_t len, unsigned mode)
 	effects_release(e);
 }
 
+/* libpg_query's scanner takes comments for tokens, so that it doesn't join two strings across one. Its grammar then
+ * refuses them: behind such a pair nothing need agree. */
+static size_t tokens_comparable(const PgQuery__ScanResult *s)
+{
+	bool after_string = false;
+	size_t string = 0;
+
+	for (size_t i = 0; i < s->n_tokens; i++) {
+		switch (s->tokens[i]->token) {
+		case PG_QUERY__TOKEN__SQL_COMMENT:
+			continue;
+		case PG_QUERY__TOKEN__SCONST:
+		case PG_QUERY__TOKEN__USCONST:
+		case PG_QUERY__TOKEN__BCONST:
+		case PG_QUERY__TOKEN__XCONST:
+			if (after_string)
+				return string;
+			after_string = true;
+			string = i;
+			continue;
+		default:
+			after_string = false;
+		}
+	}
+	return s->n_tokens;
+}
+
 /* Every word, quoted name and parameter of ours is a token of PostgreSQL's with the same bytes, in the same order. A
  * string of ours lies in one token: PostgreSQL joins strings across newlines. */
 static void tokens_agree(const char *text, size_t len)
@@ -36,21 +63,26 @@ static void tokens_agree(const char *text, size_t len)
 	PgQueryScanResult r = pg_query_scan(copy);
 	struct lex l = lex_of(text, len, false);
 	PgQuery__ScanResult *s;
-	size_t i = 0;
+	size_t i = 0, n;
 	enum tok t;
 
 	if (r.error)
 		goto out;
 	s = pg_query__scan_result__unpack(NULL, r.pbuf.len, (const uint8_t *)r.pbuf.data);
+	n = tokens_comparable(s);
 	while ((t = lex_next(&l)) != TOK_END && t != TOK_BAD) {
 		int from = (int)(l.tok - text), to = (int)(l.tok_end - text);
 
 		if (t != TOK_WORD && t != TOK_QUOTED && t != TOK_PARAM && t != TOK_STRING)
 			continue;
-		while (i < s->n_tokens && s->tokens[i]->end <= from)
+		while (i < n && s->tokens[i]->start < from && s->tokens[i]->end <= from)
 			i++;
-		assert(i < s->n_tokens);
-		if (t == TOK_STRING)
+		if (i == n && n < s->n_tokens)
+			break;
+		assert(i < n);
+		if (s->tokens[i]->token == PG_QUERY__TOKEN__USCONST)
+			assert(t == TOK_STRING && s->tokens[i]->start == from); /* its end is wrong in libpg_query 15 */
+		else if (t == TOK_STRING)
 			assert(s->tokens[i]->start <= from && s->tokens[i]->end >= to);
 		else
 			assert(s->tokens[i]->start == from && s->tokens[i]->end == to);
