@@ -1,6 +1,8 @@
 # pgporter. `make help` lists what there is.
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 CFLAGS ?= -O2 -g
 comma := ,
 BUILD := build

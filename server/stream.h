@@ -55,6 +55,7 @@ struct stream {
 	uint32_t state;	      /* private */
 	SSL *ssl;	      /* private */
 	bool *gone;	      /* private; set by a release inside of a callback */
+	size_t dirty_at;      /* the owner's: its place among the streams to be flushed, from 1; 0: none */
 	uint64_t read_bytes, written_bytes; /* payload, without TLS overhead */
 	struct event_base *base;
 	struct event rd, wr, wake; /* private */

@@ -38,7 +38,7 @@ static struct pool_backends *list_of(struct pool *p, enum pool_place place, int 
 /* The one place where a backend's place changes. */
 static void enter_place(struct pool_backend *b, enum pool_place place, int64_t now_us)
 {
-	int *count;
+	int *count = NULL;
 
 	if (b->place != PLACE_NONE) {
 		TAILQ_REMOVE(list_of(b->pool, b->place, &count), b, in);

@@ -1,0 +1,90 @@
+/* server/backend_conn.h — one connection to PostgreSQL: connecting, TLS, login, and then messages for whoever is linked. */
+#ifndef PGPORTER_SERVER_BACKEND_CONN_H
+#define PGPORTER_SERVER_BACKEND_CONN_H
+
+#include <sys/socket.h>
+
+#include "server/worker.h"
+
+enum conn_state {
+	CONN_RESOLVING,
+	CONN_CONNECTING,
+	CONN_TLS_ASKED, /* SSLRequest sent */
+	CONN_TLS,
+	CONN_LOGIN,
+	CONN_GREETING, /* connect_query */
+	CONN_READY,    /* idle or linked */
+	CONN_CHECK,    /* server_check_query before use */
+	CONN_RESET,    /* server_reset_query after session pooling */
+	CONN_LOOKUP,   /* auth_query */
+	CONN_DEAD,
+};
+
+struct backend_conn {
+	TAILQ_ENTRY(backend_conn) in;
+	struct worker *worker;
+	struct stream stream;
+	struct backend facts;
+	struct pool_backend node;
+	struct db_pool *pool;
+	enum conn_state state;
+	bool have_stream;
+	struct client *client; /* linked */
+	struct lookup *lookup;
+	struct evdns_getaddrinfo_request *resolving;
+	struct sockaddr_storage peer;
+	socklen_t peer_len;
+	char address[64];
+	int port;
+	char local_address[64];
+	int local_port;
+	struct auth_server *auth;
+	uint32_t pid, secret; /* of BackendKeyData */
+	size_t stream_left;   /* bytes of the reply under way that go on unread */
+	bool stream_drop;
+	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
+	bool told_fatal;      /* a FATAL was passed on */
+	int cancels;	      /* cancel requests on their way to it: nobody else may have it yet */
+	bool free_after_cancel;
+	bool reset_sent;
+	int64_t connected_us, request_us, used_us; /* used_us: given back, or known to answer */
+	uint64_t id;
+	char host[256];
+};
+
+void conn_open(struct db_pool *p); /* counted at once */
+/* Closes at the end of the turn; a linked client loses it. */
+void conn_close(struct backend_conn *b, const char *reason);
+void conn_timed_out(struct backend_conn *b); /* before its login was done */
+void conn_free(struct backend_conn *b); /* the reaper's */
+void conn_pump(struct backend_conn *b);
+/* Its client needs it no more: clean, it goes back to the pool, else it is closed. */
+void conn_release(struct backend_conn *b, bool clean);
+/* Used so recently that it needs no check. conn_check() asks it something and then calls client_linked() for its client. */
+bool conn_fresh_enough(const struct backend_conn *b);
+void conn_check(struct backend_conn *b);
+void conn_log(const struct backend_conn *b, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+const char *conn_state_name(const struct backend_conn *b); /* as SHOW SERVERS calls it */
+
+static inline struct backend_conn *conn_of(struct pool_backend *node)
+{
+	return (struct backend_conn *)((char *)node - offsetof(struct backend_conn, node));
+}
+
+/* ---- cancel requests (server/cancel.c) ---- */
+/* The client that sent it stays connected until it was delivered. */
+void cancel_begin(struct client *from, uint32_t pid, uint32_t secret);
+void cancel_abandon(struct client *from); /* that client is gone */
+void cancel_target_gone(struct backend_conn *b);
+void cancel_expire(struct worker *w); /* cancel_wait_timeout */
+void cancel_free_all(struct worker *w);
+
+/* ---- auth_query (server/lookup.c) ---- */
+void lookup_begin(struct client *c, struct database *db, const char *auth_user, const char *query);
+void lookup_abandon(struct client *c);
+void lookup_linked(struct lookup *l, struct backend_conn *b);
+void lookup_message(struct lookup *l, char type, const uint8_t *body, size_t len); /* of its backend */
+void lookup_lost(struct lookup *l); /* its backend is gone */
+void lookup_expire(struct worker *w); /* ends those whose pool can't be logged in to */
+
+#endif

@@ -1,0 +1,96 @@
+/* server/client.h — one connection from an application: startup, login, and then messages between its stream, its
+ * session and the backend it is linked to. */
+#ifndef PGPORTER_SERVER_CLIENT_H
+#define PGPORTER_SERVER_CLIENT_H
+
+#include "server/worker.h"
+
+enum client_state {
+	CLIENT_STARTUP,	    /* waiting for the startup packet */
+	CLIENT_TLS,	    /* handshake */
+	CLIENT_LOOKUP,	    /* waiting for auth_query */
+	CLIENT_AUTH,	    /* exchange of 'p' messages */
+	CLIENT_WELCOME,	    /* logged in; waits for a backend to say what it is told */
+	CLIENT_ACTIVE,
+	CLIENT_CONSOLE,
+	CLIENT_CANCEL,	    /* brought a CancelRequest */
+	CLIENT_DEAD,
+};
+
+struct line_place {
+	struct pool_waiter waiter; /* first */
+	struct client *client;	   /* one of the two */
+	struct lookup *lookup;
+};
+
+struct client {
+	TAILQ_ENTRY(client) in, run;
+	struct client *next_by_key;
+	struct worker *worker;
+	struct stream stream;
+	struct session session;
+	bool have_session;
+	enum client_state state;
+	uint64_t id;
+	struct db_pool *pool;	  /* from the startup packet on; NULL for the console */
+	struct database *database;
+	struct user *user;	  /* as it logged in */
+	char *user_name, *database_name;
+	struct backend_conn *backend; /* linked */
+	struct line_place line;
+	bool runnable;
+	size_t stream_left;	  /* bytes of the message under way that go on unread */
+	bool stream_drop;	  /* …to nowhere */
+	bool admin;		  /* console: every command; else SHOW only */
+	bool counted;		  /* in max_client_conn and its database's and user's limits */
+	bool unix_socket;
+	bool ssl_asked, gss_asked; /* one of each at most */
+	bool query_notified;
+	struct buf params;	  /* startup parameters, kept until login is done: name NUL value NUL … */
+	struct auth_client *auth;
+	uint32_t cancel_pid, cancel_secret;
+	char address[64];	  /* as shown: IP, or "unix" */
+	int port;
+	char local_address[64];
+	int local_port;
+	int64_t connected_us, request_us, query_us, xact_us, last_us; /* last_us: last byte either way */
+	int64_t pinned_us;	  /* 0: not pinned */
+	int64_t idle_us;	  /* since when it has been idle */
+	int64_t idle_session_timeout_us; /* the client's own setting, ours to enforce; 0: none */
+	bool busy;		  /* a query is under way */
+	uint64_t counted_received, counted_sent; /* of the stream's bytes, in the pool's traffic */
+	struct console_wait *wait;
+	const char *closing;	  /* why */
+};
+
+struct listener;
+void client_new(struct worker *w, int fd, bool unix_socket, const char *address, int port);
+/* Closes at the end of the turn. Tells the client nothing: client_fail() does. Its backend is given back or closed. */
+void client_close(struct client *c, const char *reason);
+/* FATAL with SQLSTATE and message (and detail, hint), then client_close(). */
+void client_fail(struct client *c, const char *sqlstate, const char *message, const char *detail, const char *hint);
+void client_free(struct client *c); /* the reaper's */
+void client_schedule(struct client *c); /* pump it at the end of the turn */
+void client_pump(struct client *c);
+void client_want_backend(struct client *c); /* in line for one, if need be; client_linked() follows */
+/* A backend from the pool is the client's. */
+void client_linked(struct client *c, struct backend_conn *b);
+/* What its linked backend's replies brought about (EVENT_…). */
+void client_events(struct client *c, uint32_t events);
+/* The backend is going: what PostgreSQL said last has been forwarded (told), or nothing was. */
+void client_backend_lost(struct client *c, bool told);
+/* Its database's server can't be logged in to: for clients that still wait for their welcome. */
+void client_login_failed(struct client *c);
+void client_looked_up(struct client *c, const struct secret *secret); /* auth_query's answer; NULL: no such user */
+struct client *client_by_key(struct worker *w, uint32_t pid, uint32_t secret); /* NULL: no match */
+void client_log(const struct client *c, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* As SHOW CLIENTS calls it: active, waiting, idle… */
+const char *client_state_name(const struct client *c);
+
+/* ---- login (server/client_login.c) ---- */
+void client_startup(struct client *c);	     /* bytes of the startup phase are there */
+void client_auth_message(struct client *c);
+void client_welcome(struct client *c, const struct settings *reported);
+void client_welcome_failed(struct client *c); /* PostgreSQL refused a startup setting */
+
+#endif

@@ -1,0 +1,612 @@
+/* From the first byte of a connection to ReadyForQuery. The identity is fixed by the first StartupMessage; nothing a
+ * client asked for is applied to any backend before it is authenticated. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include <sys/socket.h>
+
+#include "parser/reader.h"
+#include "parser/startup.h"
+#include "parser/wire.h"
+#include "server/backend_conn.h"
+#include "server/client.h"
+#include "server/console.h"
+#include "server/log.h"
+
+enum { AUTH_MESSAGE_MAX = 65536 };
+
+static void answer_byte(struct client *c, char byte)
+{
+	buf_u8(stream_out(&c->stream), (uint8_t)byte);
+	stream_flush(&c->stream);
+}
+
+static void on_ssl_request(struct client *c, size_t packet_len)
+{
+	struct worker *w = c->worker;
+
+	if (c->ssl_asked || stream_is_tls(&c->stream)) {
+		client_fail(c, "08P01", "SSL req inside SSL", NULL, NULL);
+		return;
+	}
+	c->ssl_asked = true;
+	buf_consume(&c->stream.in, packet_len);
+	if (!w->client_tls) {
+		answer_byte(c, 'N');
+		return;
+	}
+	if (buf_len(&c->stream.in)) {
+		client_fail(c, "08P01", "received unencrypted data after SSL request", NULL, NULL);
+		return;
+	}
+	answer_byte(c, 'S');
+	c->state = CLIENT_TLS;
+	if (!stream_start_tls_server(&c->stream, w->client_tls))
+		client_close(c, "TLS could not be started");
+}
+
+static void on_gss_request(struct client *c, size_t packet_len)
+{
+	if (c->gss_asked) {
+		client_fail(c, "08P01", "received a second GSSAPI encryption request", NULL, NULL);
+		return;
+	}
+	c->gss_asked = true;
+	buf_consume(&c->stream.in, packet_len);
+	answer_byte(c, 'N');
+}
+
+static void on_cancel(struct client *c, const struct startup *st)
+{
+	uint32_t secret = st->cancel_key_len == 4 ? be32(st->cancel_key) : 0;
+
+	c->state = CLIENT_CANCEL;
+	if (st->cancel_key_len != 4) /* we gave none of another length */
+		client_close(c, "cancel key of a wrong length");
+	else
+		cancel_begin(c, st->cancel_pid, secret);
+}
+
+/* ---- StartupMessage ---- */
+
+static bool is_console(const char *name)
+{
+	return !strcmp(name, "pgbouncer") || !strcmp(name, "pgporter");
+}
+
+static const char *param(const struct client *c, const char *name)
+{
+	struct reader r = reader_of(buf_head(&c->params), buf_len(&c->params));
+
+	while (!r.bad && reader_left(&r)) {
+		const char *key = reader_str(&r, NULL), *value = reader_str(&r, NULL);
+
+		if (value && !strcmp(key, name))
+			return value;
+	}
+	return NULL;
+}
+
+/* Protocol 3.2 and _pq_ options are answered with what there is: 3.0, none of them. */
+static void negotiate_version(struct client *c, const struct startup *st)
+{
+	struct buf *out = stream_out(&c->stream);
+	const char *name, *value;
+	uint32_t unknown = 0;
+	size_t at = 0, mark;
+
+	while (startup_param(st, &at, &name, &value))
+		unknown += !strncmp(name, "_pq_.", 5);
+	if (!st->minor && !unknown)
+		return;
+	mark = msg_begin(out, 'v');
+	buf_u32(out, 3 << 16);
+	buf_u32(out, unknown);
+	at = 0;
+	while (startup_param(st, &at, &name, &value))
+		if (!strncmp(name, "_pq_.", 5))
+			buf_str(out, name);
+	msg_end(out, mark);
+}
+
+static bool keep_params(struct client *c, const struct startup *st)
+{
+	const char *name, *value, *user = NULL, *database = NULL;
+	size_t at = 0;
+
+	while (startup_param(st, &at, &name, &value)) {
+		buf_str(&c->params, name);
+		buf_str(&c->params, value);
+		if (!strcmp(name, "user"))
+			user = value;
+		else if (!strcmp(name, "database"))
+			database = value;
+	}
+	if (!user || !*user) {
+		client_fail(c, "28000", "no PostgreSQL user name specified in startup packet", NULL, NULL);
+		return false;
+	}
+	c->user_name = strdup(user);
+	c->database_name = strdup(database && *database ? database : user);
+	if (!c->user_name || !c->database_name)
+		abort();
+	return true;
+}
+
+/* Physical and logical replication need a server connection of their own kind. */
+static bool wants_replication(const struct client *c)
+{
+	const char *value = param(c, "replication");
+	static const char *const no[] = { "false", "off", "no", "0", "f", "n" };
+
+	if (!value)
+		return false;
+	for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+		if (!strcasecmp(value, no[i]))
+			return false;
+	return true;
+}
+
+static bool over(const struct pool_limit *l)
+{
+	return l->max > 0 && l->count >= l->max;
+}
+
+static bool admit(struct client *c)
+{
+	struct worker *w = c->worker;
+
+	if (w->n_clients >= w->config->max_client_conn)
+		client_fail(c, "53300", "no more connections allowed (max_client_conn)", NULL, NULL);
+	else if (over(&c->database->clients))
+		client_fail(c, "53300", "client connections exceeded (max_db_client_connections)", NULL, NULL);
+	else if (over(&c->user->clients))
+		client_fail(c, "53300", "client connections exceeded (max_user_client_connections)", NULL, NULL);
+	else {
+		c->counted = true;
+		w->n_clients++;
+		c->database->clients.count++;
+		c->user->clients.count++;
+		return true;
+	}
+	return false;
+}
+
+static void judged(struct client *c, enum auth_verdict verdict);
+
+static void begin_auth(struct client *c, enum auth_method method, const struct secret *secret)
+{
+	struct worker *w = c->worker;
+	uint8_t entropy[64], binding[64];
+	size_t binding_len = stream_is_tls(&c->stream) ? stream_tls_binding(&c->stream, binding) : 0;
+
+	worker_random(entropy, sizeof entropy);
+	c->auth = auth_client_new(method, c->user_name, secret, (uint32_t)w->config->scram_iterations, w->mock_key, entropy,
+				  binding_len ? binding : NULL, binding_len);
+	c->state = CLIENT_AUTH;
+	judged(c, auth_client_start(c->auth, stream_out(&c->stream)));
+	if (c->state != CLIENT_DEAD)
+		worker_dirty(w, &c->stream);
+}
+
+static const char *first_text(const char *a, const char *b)
+{
+	return a && *a ? a : b && *b ? b : NULL;
+}
+
+/* The client's secret: from auth_file, else by auth_query, else there is none and a mock exchange follows. */
+static void find_secret(struct client *c)
+{
+	struct worker *w = c->worker;
+	const struct config *conf = w->config;
+	const struct config_database *d = c->database ? c->database->conf : NULL;
+	enum auth_method method = (enum auth_method)conf->auth_type;
+	const char *text = config_find_secret(conf, c->user_name);
+	const char *auth_user = first_text(d ? d->auth_user : NULL, conf->auth_user);
+	const char *auth_db = first_text(d ? d->auth_dbname : NULL, conf->auth_dbname);
+	struct database *lookup_in;
+	struct secret secret = { .kind = SECRET_NONE };
+
+	if (method == AUTH_ANY || (method == AUTH_TRUST && (text || !auth_user))) {
+		if (method == AUTH_TRUST && !text && conf->auth_file && *conf->auth_file && c->state != CLIENT_CONSOLE && !(d && d->user) &&
+		    conf->n_secrets) {
+			client_fail(c, "28000", "\"trust\" authentication failed", NULL,
+				    "With auth_type = trust the user has to be in auth_file.");
+			return;
+		}
+		begin_auth(c, method, NULL);
+		return;
+	}
+	if (text) {
+		secret_parse(text, &secret);
+		begin_auth(c, method, &secret);
+		secret_wipe(&secret);
+		return;
+	}
+	if (auth_user && strcmp(auth_user, c->user_name)) {
+		lookup_in = auth_db ? pools_database(w, auth_db, true) : c->database;
+		if (lookup_in) {
+			c->state = CLIENT_LOOKUP;
+			lookup_begin(c, lookup_in, auth_user, d && d->auth_query ? d->auth_query : conf->auth_query);
+			return;
+		}
+	}
+	begin_auth(c, method, NULL);
+}
+
+void client_looked_up(struct client *c, const struct secret *secret)
+{
+	if (secret && secret->kind != SECRET_NONE && (enum auth_method)c->worker->config->auth_type == AUTH_TRUST)
+		begin_auth(c, AUTH_TRUST, NULL);
+	else
+		begin_auth(c, (enum auth_method)c->worker->config->auth_type == AUTH_TRUST ? AUTH_SCRAM :
+									      (enum auth_method)c->worker->config->auth_type,
+			   secret);
+	client_schedule(c);
+}
+
+/* The operating system's word for who is on the other end of a unix socket. */
+static bool same_unix_user(const struct client *c)
+{
+	struct ucred cred;
+	socklen_t len = sizeof cred;
+
+	return c->unix_socket && !getsockopt(c->stream.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.uid == geteuid();
+}
+
+static void begin_console(struct client *c)
+{
+	const struct config *conf = c->worker->config;
+	bool own = !strcmp(c->user_name, "pgbouncer") && same_unix_user(c);
+
+	c->admin = own || config_list_has(conf->admin_users, c->user_name);
+	if (!c->admin && !config_list_has(conf->stats_users, c->user_name) && conf->auth_type != AUTH_ANY) {
+		client_fail(c, "08P01", "not allowed", NULL, "Add the user to admin_users or stats_users.");
+		return;
+	}
+	if (own)
+		begin_auth(c, AUTH_TRUST, NULL);
+	else
+		find_secret(c);
+}
+
+static void on_session(struct client *c, const struct startup *st)
+{
+	struct worker *w = c->worker;
+
+	negotiate_version(c, st);
+	if (!keep_params(c, st))
+		return;
+	if (w->config->client_tls_sslmode >= SSLMODE_REQUIRE && !stream_is_tls(&c->stream) && !c->unix_socket) {
+		client_fail(c, "08P01", "SSL required", NULL, NULL);
+		return;
+	}
+	if (is_console(c->database_name)) {
+		begin_console(c);
+		return;
+	}
+	if (w->shutdown) {
+		client_fail(c, "57P01", "pooler is shutting down", NULL, NULL);
+		return;
+	}
+	if (wants_replication(c)) {
+		client_fail(c, "0A000", "replication connections do not go through pgporter", NULL,
+			    "Connect to PostgreSQL directly for replication.");
+		return;
+	}
+	c->database = pools_database(w, c->database_name, true);
+	if (!c->database || c->database->disabled) {
+		char text[200];
+
+		snprintf(text, sizeof text, c->database ? "database \"%.100s\" is disabled" : "no such database: %.100s", c->database_name);
+		client_fail(c, c->database ? "08P01" : "3D000", text, NULL, NULL);
+		return;
+	}
+	c->user = pools_user(w, c->user_name);
+	if (admit(c))
+		find_secret(c);
+}
+
+static bool one_packet(struct client *c)
+{
+	struct buf *in = &c->stream.in;
+	struct startup st;
+
+	switch (startup_read(buf_head(in), buf_len(in), &st)) {
+	case WIRE_MORE:
+		return false;
+	case WIRE_BAD:
+		client_fail(c, "08P01", "invalid startup packet layout: expected terminator as last byte", NULL, NULL);
+		return false;
+	case WIRE_OK:
+		break;
+	}
+	switch (st.kind) {
+	case STARTUP_SSL:
+		on_ssl_request(c, st.packet_len);
+		return true;
+	case STARTUP_GSSENC:
+		on_gss_request(c, st.packet_len);
+		return true;
+	case STARTUP_CANCEL:
+		on_cancel(c, &st);
+		return false;
+	case STARTUP_OLD:
+		client_fail(c, "0A000", "old V2 protocol not supported", NULL, NULL);
+		return false;
+	case STARTUP_SESSION:
+		on_session(c, &st);
+		if (c->state != CLIENT_DEAD)
+			buf_consume(in, st.packet_len);
+		return false;
+	}
+	return false;
+}
+
+void client_startup(struct client *c)
+{
+	while (c->state == CLIENT_STARTUP && buf_len(&c->stream.in) && one_packet(c))
+		;
+}
+
+/* ---- after authentication ---- */
+
+static void lower(char *s)
+{
+	for (; *s; s++)
+		*s = (char)tolower((unsigned char)*s);
+}
+
+static void start_with(struct client *c, const char *name, const char *value)
+{
+	char key[256];
+
+	if (strlen(name) >= sizeof key)
+		return;
+	snprintf(key, sizeof key, "%s", name);
+	lower(key);
+	session_start_with(&c->session, key, value);
+}
+
+static bool start_options(struct client *c, const char *options)
+{
+	const char *at = options, *name, *value;
+	char word[STARTUP_MAX];
+
+	for (;;)
+		switch (options_next(&at, word, sizeof word, &name, &value)) {
+		case OPTIONS_END:
+			return true;
+		case OPTIONS_SETTING:
+			start_with(c, name, value);
+			break;
+		case OPTIONS_BAD:
+			if (config_list_has(c->worker->config->ignore_startup_parameters, "options"))
+				break;
+			client_fail(c, "42601", "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+				    NULL, NULL);
+			return false;
+		}
+}
+
+/* As PostgreSQL: the options first, so that a parameter of its own beats them. */
+static bool start_settings(struct client *c)
+{
+	struct reader r = reader_of(buf_head(&c->params), buf_len(&c->params));
+	const char *options = param(c, "options");
+	char name_and_host[300];
+
+	if (options && !start_options(c, options))
+		return false;
+	while (!r.bad && reader_left(&r)) {
+		const char *name = reader_str(&r, NULL), *value = reader_str(&r, NULL);
+
+		if (!value || !strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "options") ||
+		    !strcmp(name, "replication") || !strncmp(name, "_pq_.", 5))
+			continue;
+		if (!strcasecmp(name, "application_name") && c->worker->config->application_name_add_host) {
+			snprintf(name_and_host, sizeof name_and_host, "%.150s - %s:%d", value, c->address, c->port);
+			value = name_and_host;
+		}
+		start_with(c, name, value);
+	}
+	return true;
+}
+
+/* idle_session_timeout is about the client; a pooled backend that had it would be killed while it waits for the next. */
+static void take_idle_session_timeout(struct client *c)
+{
+	const char *value = settings_get(c->session.base, "idle_session_timeout");
+
+	if (!value)
+		return;
+	c->idle_session_timeout_us = strtoll(value, NULL, 10) * 1000; /* milliseconds */
+	session_start_with(&c->session, "idle_session_timeout", NULL);
+}
+
+static void begin_session(struct client *c)
+{
+	struct worker *w = c->worker;
+	const struct settings *reported;
+
+	if (w->config->log_connections)
+		client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s replication=no", c->database_name, c->user_name,
+			   stream_is_tls(&c->stream) ? "yes" : "no");
+	c->pool = pools_pool(w, c->database, c->user);
+	c->pool->n_clients++;
+	c->pool->traffic.logins++;
+	session_init(&c->session, &w->store, &c->pool->counters, &c->stream.out);
+	c->have_session = true;
+	c->session.generation = &c->database->generation;
+	c->session.through = c->pool->mode == POOL_SESSION;
+	c->session.carry = !c->session.through && w->config->carry;
+	if (!start_settings(c))
+		return;
+	take_idle_session_timeout(c);
+	msg_add(stream_out(&c->stream), 'R', "\0\0\0\0", 4);
+	c->state = CLIENT_WELCOME;
+	c->request_us = w->now_us;
+	reported = pools_welcome_find(c->pool, c->session.base);
+	if (reported) {
+		client_welcome(c, reported);
+		return;
+	}
+	worker_dirty(w, &c->stream);
+	if (c->pool->failing_since_us && w->now_us - c->pool->failing_since_us >= LOGIN_PATIENCE_US && !c->pool->pool.n_idle)
+		client_login_failed(c);
+	else
+		client_want_backend(c);
+}
+
+static void authenticated(struct client *c)
+{
+	if (c->user) {
+		struct secret learned;
+
+		auth_client_learned(c->auth, &learned);
+		if (learned.kind == SECRET_PLAIN || (learned.kind == SECRET_SCRAM && learned.scram.have_client_key) ||
+		    (learned.kind == SECRET_MD5 && c->user->learned.kind == SECRET_NONE)) {
+			secret_wipe(&c->user->learned);
+			c->user->learned = learned;
+		}
+		secret_wipe(&learned);
+	}
+	auth_client_free(c->auth);
+	c->auth = NULL;
+	if (c->database) {
+		begin_session(c);
+		return;
+	}
+	c->state = CLIENT_CONSOLE;
+	msg_add(stream_out(&c->stream), 'R', "\0\0\0\0", 4);
+	console_welcome(c);
+}
+
+static void auth_failed(struct client *c)
+{
+	const char *sqlstate = "28P01", *message = auth_client_error(c->auth, &sqlstate);
+	char text[200];
+
+	snprintf(text, sizeof text, "password authentication failed for user \"%.100s\"", c->user_name);
+	client_fail(c, sqlstate ? sqlstate : "28P01", message ? message : text, NULL, NULL);
+}
+
+static void judged(struct client *c, enum auth_verdict verdict)
+{
+	if (verdict == AUTH_OK)
+		authenticated(c);
+	else if (verdict == AUTH_FAIL)
+		auth_failed(c);
+}
+
+void client_auth_message(struct client *c)
+{
+	struct buf *in = &c->stream.in;
+	struct wire_head head;
+	enum auth_verdict verdict;
+
+	while (c->state == CLIENT_AUTH && buf_len(in)) {
+		enum wire_result result = wire_head(buf_head(in), buf_len(in), AUTH_MESSAGE_MAX, &head);
+
+		if (result == WIRE_MORE || (result == WIRE_OK && buf_len(in) < WIRE_HEAD + head.body_len))
+			return;
+		if (result == WIRE_BAD || head.type != 'p') {
+			client_fail(c, "08P01", "expected password response", NULL, NULL);
+			return;
+		}
+		verdict = auth_client_feed(c->auth, buf_head(in) + WIRE_HEAD, head.body_len, stream_out(&c->stream));
+		explicit_bzero(buf_head(in) + WIRE_HEAD, head.body_len);
+		buf_consume(in, WIRE_HEAD + head.body_len);
+		worker_dirty(c->worker, &c->stream);
+		judged(c, verdict);
+	}
+	if (c->state == CLIENT_ACTIVE || c->state == CLIENT_CONSOLE)
+		client_schedule(c);
+}
+
+/* ---- welcome ---- */
+
+void client_welcome(struct client *c, const struct settings *reported)
+{
+	struct buf *out = stream_out(&c->stream);
+	size_t mark;
+
+	pools_welcome_add(c->pool, c->session.base, reported);
+	session_welcome(&c->session, reported);
+	for (size_t i = 0; i < settings_size(reported); i++) {
+		mark = msg_begin(out, 'S');
+		buf_str(out, settings_name_at(reported, i));
+		buf_str(out, settings_value_at(reported, i));
+		msg_end(out, mark);
+	}
+	mark = msg_begin(out, 'K');
+	buf_u32(out, c->cancel_pid);
+	buf_u32(out, c->cancel_secret);
+	msg_end(out, mark);
+	if (*c->worker->config->login_notify_message)
+		msg_report(out, 'N', "NOTICE", "00000", c->worker->config->login_notify_message, NULL, NULL);
+	msg_add(out, 'Z', "I", 1);
+	c->state = CLIENT_ACTIVE;
+	c->idle_us = c->worker->now_us;
+	worker_dirty(c->worker, &c->stream);
+	buf_release(&c->params);
+	if (buf_len(&c->stream.in))
+		client_schedule(c);
+}
+
+static const char *field_of(const struct buf *body, char field)
+{
+	struct reader r = reader_of(buf_head(body), buf_len(body));
+
+	while (!r.bad && reader_left(&r)) {
+		char f = (char)reader_u8(&r);
+		const char *value = f ? reader_str(&r, NULL) : NULL;
+
+		if (!f || !value)
+			break;
+		if (f == field)
+			return value;
+	}
+	return NULL;
+}
+
+/* The parameter that PostgreSQL's refusal names, if ignore_startup_parameters lists it (or lists `options`, and it came
+ * with them): it is dropped, as the ini asks, and the rest is tried again. */
+static bool drop_refused(struct client *c)
+{
+	const char *message = field_of(&c->session.task_error, 'M');
+	const char *ignored = c->worker->config->ignore_startup_parameters, *options = param(c, "options");
+
+	for (size_t i = 0; message && i < settings_size(c->session.base); i++) {
+		const char *name = settings_name_at(c->session.base, i);
+		char quoted[300];
+
+		snprintf(quoted, sizeof quoted, "\"%.200s\"", name);
+		if (!strcasestr(message, quoted))
+			continue;
+		if (!config_list_has(ignored, name) && !(options && config_list_has(ignored, "options") && !param(c, name)))
+			continue;
+		client_log(c, LOG_LEVEL_LOG, "startup parameter %s dropped (ignore_startup_parameters): %s", name, message);
+		session_start_with(&c->session, name, NULL);
+		return true;
+	}
+	return false;
+}
+
+void client_welcome_failed(struct client *c)
+{
+	const struct buf *error = &c->session.task_error;
+	const char *code = field_of(error, 'C'), *message = field_of(error, 'M');
+
+	if (drop_refused(c)) {
+		if (session_login_begin(&c->session))
+			client_welcome(c, c->backend->facts.reported);
+		else
+			worker_dirty(c->worker, &c->backend->stream);
+		return;
+	}
+	client_fail(c, code ? code : "22023", message ? message : "startup parameter refused", field_of(error, 'D'), field_of(error, 'H'));
+}
