@@ -150,12 +150,14 @@ class Throwaway:
                     raise
                 time.sleep(0.1)
 
-    def pooler(self, kind, settings, databases, users, binary=None):
+    def pooler(self, kind, settings, databases, users):
         """kind: pgporter or pgbouncer; settings: a dict for its own section; databases: lines; users: names without a
-        password. Returns (process, port)."""
+        password. $PGPORTER names another build than build/pgporter. Returns (process, port)."""
         port = free_port()
-        source = binary or (os.path.join(ROOT, "build", "pgporter") if kind == "pgporter" else shutil.which("pgbouncer") or
-                            "/usr/sbin/pgbouncer")
+        if kind == "pgporter":
+            source = os.environ.get("PGPORTER") or os.path.join(ROOT, "build", "pgporter")
+        else:
+            source = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
         if not os.path.exists(source):
             raise Failed("%s is not there: %s" % (source, "run make first" if kind == "pgporter" else "install pgbouncer"))
         program = self.path(kind)
@@ -190,7 +192,7 @@ def console(port, commands, user="admin", database="pgbouncer"):
     answers = []
     for command in commands:
         try:
-            done = subprocess.run(args + ["-c", command], capture_output=True, text=True, timeout=10)
+            done = subprocess.run(args + ["-c", command], capture_output=True, text=True, timeout=3)
         except subprocess.TimeoutExpired:
             answers.append(None)
             continue

@@ -4,7 +4,7 @@
 POOLER=pgporter (the default), pgbouncer (shows what breaks there) or direct (a control without a pooler); KEEP=1 leaves
 it up at the end; DURATION=15 is how many seconds each of the two runs lasts; DJANGO=debian takes Debian's Django, as is
 done where PyPI can't be reached. Exit status: 0 when all held, or when POOLER is pgbouncer; 1 when something broke; 2
-when it could not be set up.
+when it could not be set up. PGPORTER names another build than build/pgporter.
 """
 import collections
 import json
@@ -166,6 +166,7 @@ class Demo:
     def __init__(self, place, pooler):
         self.place, self.pooler, self.report = place, pooler, Report()
         self.process = self.sampler = None
+        self.stuck = False
 
     # Setting up.
 
@@ -192,6 +193,13 @@ class Demo:
             between += " in transaction mode with default_pool_size = %d" % BACKENDS
         say("%s, PostgreSQL %s, %s" % (versions, version, between))
 
+    def gone(self):
+        return self.process is not None and self.process.poll() is not None
+
+    def useless(self):
+        """Nothing more is worth trying: each further step would only wait for its time limit."""
+        return self.stuck or self.gone()
+
     def create_database(self):
         self.place.sql("DROP DATABASE IF EXISTS shop WITH (FORCE)")
         self.place.sql("CREATE DATABASE shop OWNER app")
@@ -204,10 +212,11 @@ class Demo:
     def manage(self, *args, max_age="0", direct=False):
         """Run a management command; returns the error's last line, or None when all went well."""
         try:
-            done = subprocess.run([self.python, "manage.py", *args], cwd=PROJECT, capture_output=True, text=True, timeout=90,
+            done = subprocess.run([self.python, "manage.py", *args], cwd=PROJECT, capture_output=True, text=True, timeout=45,
                                   env=self.environment(max_age, direct))
         except subprocess.TimeoutExpired:
-            return "manage.py %s hung for 90 seconds" % " ".join(args)
+            self.stuck = True
+            return "manage.py %s hung for 45 seconds" % " ".join(args)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["exit status %d" % done.returncode]
             # The exception's own line; PostgreSQL's LINE and ^ may follow it.
@@ -225,6 +234,8 @@ class Demo:
         for what, args in steps:
             error = self.manage(*args)
             whole = self.report.check(what, not error, error) and whole
+            if self.useless():
+                break
         checks = [
             ("CREATE INDEX CONCURRENTLY left valid indexes", "2",
              "SELECT count(*) FROM pg_index JOIN pg_class c ON c.oid = indexrelid"
@@ -294,6 +305,8 @@ class Demo:
         """In the mix one leak hides another: a leaked role alone breaks nearly everything. So each task by itself as well, by
         all workers at once, on fresh server connections."""
         for what in ALONE:
+            if self.useless():
+                return
             say("\n%d workers, nothing but: %s" % (WORKERS, what))
             self.console("RECONNECT")
             error = self.manage("reset", direct=True)
@@ -330,7 +343,7 @@ class Demo:
                 last = line
                 outcomes = line.get("outcomes")
                 self.status(line, started)
-                if time.monotonic() > started + seconds + 60:
+                if outcomes is None and work.poll() is None and time.monotonic() > started + seconds + 40:
                     self.hung(work)
                     return None
         finally:
@@ -342,11 +355,15 @@ class Demo:
         return outcomes
 
     def hung(self, work):
+        self.stuck = True
         # Python tells where every thread stands before it goes.
         work.send_signal(signal.SIGABRT)
         work.wait()
         self.report.check("all workers come to an end", False, "they hang; where they stood was told above")
-        say("the workers hang; where:\n" + tail(self.place.path("work.log"), 200))
+        where = re.findall(r'shop/tasks.py", (line \d+ in (?!value|run|setting)\w+)', tail(self.place.path("work.log"), 1000))
+        say("the workers hang, in shop/tasks.py:")
+        for place, threads in collections.Counter(where).most_common():
+            say("  %2d at %s" % (threads, place))
         if self.process:
             for rows in self.console("SHOW PINS", "SHOW CLIENTS"):
                 for row in rows or []:
@@ -376,21 +393,28 @@ class Demo:
         say("\npg_dump | psql ...")
         through = "host=127.0.0.1 port=%d user=app dbname=" % self.port
         self.place.sql("CREATE DATABASE copy OWNER app")
-        dump = subprocess.Popen(["pg_dump", "-d", through + "shop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with open(self.place.path("psql.log"), "w") as log:
-            psql = subprocess.run(["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", through + "copy"], stdin=dump.stdout,
-                                  stdout=subprocess.DEVNULL, stderr=log, timeout=120)
-        dump.stdout.close()
-        error = dump.stderr.read().strip().splitlines()
-        ok = dump.wait() == 0 and psql.returncode == 0
-        same = ok and self.dumped("shop") == self.dumped("copy")
-        self.report.check("pg_dump | psql gives what direct gives", same,
-                          (error or [tail(self.place.path("psql.log"), 1).strip() or "the dumps differ"])[-1])
+        copy = ("pg_dump -d '%sshop' | psql -Xq -v ON_ERROR_STOP=1 -d '%scopy'" % (through, through))
+        error = self.shell(copy)
+        same = not error and self.dumped("shop") == self.dumped("copy")
+        self.report.check("pg_dump | psql gives what direct gives", same, error or "the dumps differ")
         for n in range(2 * BACKENDS):
-            done = subprocess.run(["psql", "-XAtq", "-d", through + "shop", "-c", "SELECT count(*) FROM shop_entry"],
-                                  capture_output=True, text=True)
-            self.report.check("clients after pg_dump have their own search_path", done.returncode == 0,
-                              (done.stderr.strip().splitlines() or [""])[0])
+            error = self.shell("psql -XAtq -d '%sshop' -c 'SELECT count(*) FROM shop_entry'" % through)
+            self.report.check("clients after pg_dump have their own search_path", not error, error)
+            if self.useless():
+                break
+
+    def shell(self, command, seconds=40):
+        """Run a pipe; returns the first error line, or None when every part of it went well."""
+        process = subprocess.Popen(["bash", "-o", "pipefail", "-c", command], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            error = process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            self.stuck = True
+            return "hung for %d seconds" % seconds
+        return (error.strip().splitlines() or ["failed"])[0] if process.returncode else None
 
     def dumped(self, database):
         """A dump without the pooler, less the lines that carry a random key."""
@@ -406,7 +430,7 @@ class Demo:
         if self.process:
             self.report.check("at most %d backends, by %d samples of pg_stat_activity" % (BACKENDS, sampler.samples),
                               sampler.samples and sampler.highest <= BACKENDS, "%d seen" % sampler.highest)
-            self.report.check("the pooler is still up", self.process.poll() is None,
+            self.report.check("the pooler is still up", not self.gone(),
                               "exit status %s: %s" % (self.process.poll(), tail(self.place.path(self.pooler + ".log"), 3)))
         if self.pooler != "pgporter":
             return
@@ -427,12 +451,14 @@ class Demo:
         try:
             self.migrations()
             for max_age in ("0", "None"):
-                self.run(max_age, seconds)
+                if not self.useless():
+                    self.run(max_age, seconds)
             if self.pooler == "pgbouncer":
                 self.alone(2)
         finally:
             self.sampler.stop()
-        self.dump()
+        if not self.useless():
+            self.dump()
         self.proofs()
         self.report.show("POOLER=%s" % self.pooler)
         broken = self.report.broken()
