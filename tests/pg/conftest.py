@@ -1,5 +1,8 @@
 """Fixtures: one PostgreSQL for the whole run, one pooler a module, scenarios played on both."""
 
+import os
+import signal
+
 import pytest
 
 import differential
@@ -7,7 +10,16 @@ import rows
 import servers
 
 
+TEST_DEADLINE = 60 + int(float(os.environ.get("MIX_SECONDS", "5")))
+
+
+def _interrupted(number, _frame):
+    raise KeyboardInterrupt("signal %d" % number)
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, _interrupted)  # so that fixtures clean up
+    signal.signal(signal.SIGHUP, _interrupted)
     config.addinivalue_line("markers", "row(name): the row of the session-state contract a test holds to")
 
 
@@ -16,6 +28,18 @@ def pytest_collection_modifyitems(items):
         for mark in item.iter_markers("row"):
             assert mark.args[0] in rows.ROWS, "%s: no row %r" % (item.nodeid, mark.args[0])
             item.user_properties.append(("row", mark.args[0]))
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """No test hangs, whatever it waits for."""
+    def late(_number, _frame):
+        raise AssertionError("the test took more than %d seconds" % TEST_DEADLINE)
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(TEST_DEADLINE)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ between any two rounds of the scenario, so that a client which gets a backend ba
 
 It becomes one test a pool size: need (how many backends the scenario holds at once, 1 if not told) and one more.
 
-Noise comes only while the pool has a backend that no client of the scenario is linked to; then it must be served,
-which also proves that links and pins end when they should. A client is linked while it is in a transaction or owes
+Noise comes while the pool has a backend that no client of the scenario is linked to; then it must be served, which
+also proves that links and pins end when they should. While there is none a stranger presses: it asks for something
+that would end any pin, and must be left waiting until a backend is free. A client is linked while it is in a transaction or owes
 an answer, which the scene sees by itself, and while it is pinned, which the scenario says:
 
     a.pins("DECLARE c CURSOR WITH HOLD FOR ...")     # linked from here
@@ -25,6 +26,7 @@ Permitted differences: process ids and cancel keys. They are masked, a notificat
 import difflib
 import os
 import random
+import time
 
 import pytest
 
@@ -32,7 +34,8 @@ import rawpg
 import rows
 import servers
 
-NOISE_OWN = os.environ.get("NOISE") == "own"
+NOISE_OWN = os.environ.get("NOISE") == "own"  # each row with its own noise and its smaller pool only: rows_red.py
+POOLS_EACH = 1 if NOISE_OWN else 2
 
 
 class Silent(AssertionError):
@@ -141,6 +144,8 @@ class Scene:
         for name in sorted(users):
             if sum(actor.linked() for actor in self.actors if actor.user == name) < self._slots:
                 self._noise.come(name)
+            else:
+                self._noise.press(name)
 
     def tell(self, what):
         """Puts a fact the scenario found out into the transcript."""
@@ -218,6 +223,11 @@ def _reset(c, rng):
     c.q(rng.choice(["DISCARD ALL", "RESET ALL", "DEALLOCATE ALL", "DISCARD PLANS"]))
 
 
+# What a stranger asks while all backends are taken: were it served on one of them, a pin would be lost.
+PRESSING = {"cursors": "CLOSE ALL", "locks": "SELECT pg_advisory_unlock_all()", "temp": "DISCARD TEMP",
+            "listen": "UNLISTEN *", "settings": "SET search_path = s5", "roles": "SET ROLE r5",
+            "prepared": "DEALLOCATE ALL"}
+
 KINDS = {"settings": _settings, "roles": _roles, "prepared": _prepared, "unnamed": _unnamed, "temp": _temp,
          "cursors": _cursors, "locks": _locks, "listen": _listen, "reset": _reset}
 
@@ -227,7 +237,7 @@ class Noise:
 
     def __init__(self, pooler, pool):
         self.pooler, self.pool = pooler, pool
-        self.conns = {}
+        self.conns, self.pressing = {}, {}
         self.reset("")
 
     def reset(self, seed, kinds=()):
@@ -235,9 +245,31 @@ class Noise:
         self.kinds = list(kinds) or sorted(KINDS)
         self.turn = 0
 
+    def press(self, user):
+        """One stranger asks and does not wait for the answer."""
+        asked = "; ".join(sql for kind, sql in PRESSING.items() if kind in self.kinds)
+        if user in self.pressing or not asked:
+            return
+        conn = self.pressing[user] = self._connect(user)
+        conn.query(asked).send()
+
+    def drain(self):
+        """Whoever pressed is served now."""
+        while self.pressing:
+            user, conn = self.pressing.popitem()
+            try:
+                conn.go()
+            except (rawpg.Deadline, rawpg.Gone) as why:
+                self.forget()
+                raise Silent("a stranger who pressed was not served in the end: %s" % why) from None
+            finally:
+                conn.terminate()
+
     def come(self, user):
         self.turn += 1
         key = user, self.turn % 2
+        if user in self.pressing:
+            self.drain()
         try:
             conn = self.conns.get(key)
             if conn is None or conn.closed:
@@ -258,9 +290,10 @@ class Noise:
         return conn
 
     def forget(self):
-        for conn in self.conns.values():
+        for conn in list(self.conns.values()) + list(self.pressing.values()):
             conn.drop()
         self.conns.clear()
+        self.pressing.clear()
 
 
 class Stage:
@@ -318,6 +351,7 @@ class Stage:
         scene = self._scene(self.pooler, self.pooler.database(pool), noise, pool)
         try:
             self._perform(scene, play, args)
+            noise.drain()
             if scene.transcript != expected:
                 raise AssertionError("through the pooler (pool of %d) it went otherwise:\n%s" % (
                     pool, readable(expected, scene.transcript)))
@@ -334,6 +368,20 @@ class Stage:
             output = self.pooler.process.output() + self.pooler.reports()
             self.pooler.start()
             raise AssertionError("the pooler died\n" + output)
+        self._settle()
+
+    def _settle(self):
+        """Until the pooler has noticed that its backends are gone."""
+        until = time.monotonic() + rawpg.DEADLINE
+        for pool in self.noise:
+            for _ in range(pool + 1):
+                while time.monotonic() < until:
+                    try:
+                        with self.pooler.connect(pool) as conn:
+                            if not conn.closed and conn.value("SELECT 1"):
+                                break
+                    except (AssertionError, rawpg.Deadline, OSError):
+                        pass
 
 
 def readable(expected, got):
@@ -352,7 +400,7 @@ def scenario(row, need=1, pools=None, args=None):
     def decorate(play):
         cases = args or {"": ()}
         params = [pytest.param(pool, case, id="%s-pool%d%s" % (row, pool, "-" + name if name else ""))
-                  for name, case in cases.items() for pool in (pools or (need, need + 1))
+                  for name, case in cases.items() for pool in (pools or (need, need + 1)[:POOLS_EACH])
                   if pool == need or not name.endswith(BY_EXTENDED)]
 
         @pytest.mark.row(row)

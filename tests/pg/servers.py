@@ -68,6 +68,7 @@ class Workspace:
         self.path = tempfile.mkdtemp(prefix="pgporter-")
         os.chmod(self.path, 0o755)
         self.own(self.path)
+        atexit.register(self.remove)
 
     def own(self, path):
         if USER:
