@@ -17,6 +17,8 @@
 
 struct session;
 
+#define UNNAMED_UNKNOWN UINT64_MAX /* whose it is, or whether there is one, isn't known: no client's */
+
 struct backend {
 	struct session *session; /* whom it is linked to; NULL: idle */
 	struct buf *out;	 /* bytes on their way to PostgreSQL; the owner's */
@@ -25,7 +27,7 @@ struct backend {
 	struct stmt_set prepared;
 	size_t prepared_max;
 	struct ledger owed;
-	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none */
+	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none; UNNAMED_UNKNOWN */
 	char status;		/* of the last ReadyForQuery: I, T or E */
 	bool batch;		/* extended messages were sent since the last Sync */
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */

@@ -51,15 +51,23 @@ struct owed *ledger_last(struct ledger *l)
 	return l->count ? ledger_at(l, l->count - 1) : NULL;
 }
 
-void ledger_pop(struct ledger *l)
+static void give_back(struct owed *o)
 {
-	struct owed *o = ledger_head(l);
-
 	if (!o)
 		abort();
-	if (o->stmt)
-		stmt_release(o->stmt);
+	stmt_release(o->stmt);
 	free(o->name);
+}
+
+void ledger_drop_last(struct ledger *l)
+{
+	give_back(ledger_last(l));
+	l->count--;
+}
+
+void ledger_pop(struct ledger *l)
+{
+	give_back(ledger_head(l));
 	l->first = (l->first + 1) & (l->cap - 1);
 	l->count--;
 }

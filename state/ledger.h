@@ -47,6 +47,7 @@ struct owed *ledger_head(struct ledger *l);	       /* NULL when nothing is owed 
 struct owed *ledger_at(struct ledger *l, size_t i);    /* i-th from the head; i < count */
 struct owed *ledger_last(struct ledger *l);	       /* NULL when nothing is owed */
 void ledger_pop(struct ledger *l);		       /* and gives back what the entry holds */
+void ledger_drop_last(struct ledger *l);	       /* likewise, at the other end */
 void ledger_release(struct ledger *l);
 
 #endif

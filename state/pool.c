@@ -38,16 +38,19 @@ static struct pool_backends *list_of(struct pool *p, enum pool_place place, int 
 /* The one place where a backend's place changes. */
 static void enter_place(struct pool_backend *b, enum pool_place place, int64_t now_us)
 {
+	struct pool_backends *list;
 	int *count = NULL;
 
 	if (b->place != PLACE_NONE) {
-		TAILQ_REMOVE(list_of(b->pool, b->place, &count), b, in);
+		list = list_of(b->pool, b->place, &count);
+		TAILQ_REMOVE(list, b, in);
 		--*count;
 	}
 	b->place = place;
 	b->since_us = now_us;
 	if (place != PLACE_NONE) {
-		TAILQ_INSERT_HEAD(list_of(b->pool, place, &count), b, in);
+		list = list_of(b->pool, place, &count);
+		TAILQ_INSERT_HEAD(list, b, in);
 		++*count;
 	}
 }

@@ -44,7 +44,7 @@ size_t stmt_store_count(const struct stmt_store *st)
 
 static uint64_t key_hash(const struct stmt_key *k)
 {
-	uint64_t rest[] = { (uintptr_t)settings_meaning(k->at_parse), k->generation, k->owner,
+	uint64_t rest[] = { (uintptr_t)settings_meaning(k->at_parse), k->generation, k->owner, (uintptr_t)k->pool,
 			    (uint64_t)k->substitute << 1 | k->from_sql };
 
 	return hash_bytes(k->tail, k->tail_len, hash_bytes(rest, sizeof rest, 0));
@@ -53,7 +53,7 @@ static uint64_t key_hash(const struct stmt_key *k)
 static bool key_is(const struct stmt *s, const struct stmt_key *k)
 {
 	return s->from_sql == k->from_sql && s->substitute == k->substitute && s->generation == k->generation &&
-	       s->owner == k->owner && s->tail_len == k->tail_len &&
+	       s->owner == k->owner && s->pool == k->pool && s->tail_len == k->tail_len &&
 	       settings_meaning(s->at_parse) == settings_meaning(k->at_parse) && !memcmp(s->tail, k->tail, k->tail_len);
 }
 
@@ -91,6 +91,7 @@ static struct stmt *stmt_build(struct stmt_store *st, const struct stmt_key *k, 
 	s->effects = effects_retain(effects);
 	s->generation = k->generation;
 	s->owner = k->owner;
+	s->pool = k->pool;
 	return s;
 }
 

@@ -29,6 +29,7 @@ struct stmt {
 	const struct effects *effects;
 	uint64_t generation;	 /* of the database's definitions when it was parsed */
 	uint64_t owner;		 /* session that alone may use it; 0: anyone with the same */
+	const void *pool;	 /* whose backends have it: another database or user gives the text another meaning; compared only */
 	struct stmt *target;	 /* a text that EXECUTEs another statement: that one */
 	bool described;		 /* result_hash is known: a client relies on it */
 	uint64_t result_hash;	 /* of its RowDescription's types and names */
@@ -49,6 +50,7 @@ struct stmt_key {
 	uint32_t name_at, name_len;
 	const struct settings *at_parse;
 	uint64_t generation, owner;
+	const void *pool;
 	uint8_t substitute;
 };
 /* The one stmt for the key, with a reference for the caller. effects is retained when it is new. */

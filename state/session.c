@@ -182,6 +182,8 @@ void session_remember_text(struct session *s, const char *text, size_t len)
 
 void session_touch(struct session *s, const char *name)
 {
+	if (s->txn.outcome) /* which holds for what came before it in the same batch, and not for this */
+		s->txn.uncertain = true;
 	s->txn.dirty = true;
 	for (size_t i = 0; i < s->txn.n_names; i++)
 		if (!strcmp(s->txn.names[i], name))
@@ -286,7 +288,7 @@ bool session_idle(const struct session *s)
 	if (!b)
 		return true;
 	if (s->through)
-		return !s->ready_owed && !b->copy_in && !b->copy_both;
+		return !s->ready_owed && !b->batch && !b->copy_in && !b->copy_both;
 	return !s->task && !s->await_ready && !s->await_reply && !s->await_copy_end && !b->owed.count && !b->copy_in;
 }
 
@@ -358,8 +360,10 @@ static enum session_verdict copy_message(struct session *s, const struct client_
 	struct backend *b = s->backend;
 	bool extended;
 
-	if (!b || !(b->copy_in || b->copy_both))
+	if (!b)
 		return SESSION_DROP;
+	if (!(b->copy_in || b->copy_both)) /* without state carried an Execute isn't seen to be a COPY before it says so */
+		return s->carry ? SESSION_DROP : forward_raw(s, m);
 	if (m->type != 'd' && !b->copy_both) {
 		b->copy_in = false;
 		extended = ledger_head(&b->owed) && ledger_head(&b->owed)->kind == OWED_EXECUTE;
@@ -414,12 +418,10 @@ static bool type_known(char type)
 static enum session_verdict through_message(struct session *s, const struct client_message *m)
 {
 	if (s->want != s->backend->have && s->backend->status == 'I' && !s->ready_owed && !s->backend->batch) {
-		if (s->task_failed)
-			return SESSION_HOLD;
 		task_apply(s, s->want, TASK_APPLY);
 		return SESSION_HOLD;
 	}
-	if (m->type == 'Q' || m->type == 'F' || m->type == 'S')
+	if (m->type == 'Q' || m->type == 'F' || (m->type == 'S' && !s->backend->copy_in))
 		s->ready_owed++;
 	else if (strchr("PBDEC", m->type))
 		s->backend->batch = true;
@@ -537,6 +539,13 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 {
 	s->task_failed = false;
 	task_tell_error(s);
+	if ((m->type == 'Q' || m->type == 'F') && s->backend && s->backend->skipping) {
+		/* In the middle of a batch: its ReadyForQuery is PostgreSQL's, which waits for a Sync. */
+		ledger_push(&s->backend->owed, OWED_SYNC, false);
+		msg_add(s->backend->out, 'S', NULL, 0);
+		s->await_ready = true;
+		return SESSION_DROP;
+	}
 	if (m->type == 'Q' || m->type == 'F') {
 		answer_ready(s, s->backend ? s->backend->status : 'I');
 		return SESSION_DROP;
@@ -558,6 +567,8 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_HOLD;
 	if (s->task_failed)
 		return task_error_message(s, m);
+	if (s->through && s->skip)
+		return skip_message(s, m);
 	if (s->through)
 		return b ? through_message(s, m) : SESSION_LINK;
 	if (m->type == 'd' || m->type == 'c' || m->type == 'f') {
@@ -566,7 +577,7 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return copy_message(s, m);
 	}
 	if (b && b->copy_in) /* Sync and Flush are ignored in a COPY, anything else ends it with PostgreSQL's error */
-		return m->type == 'S' || m->type == 'H' ? SESSION_DROP : forward_raw(s, m);
+		return m->type == 'S' || m->type == 'H' ? SESSION_DROP : copy_message(s, m);
 	if (s->await_ready || s->await_reply || s->await_copy_end)
 		return SESSION_HOLD;
 	if (s->skip || (b && b->skipping))

@@ -220,7 +220,10 @@ static inline bool session_plain_row(const struct session *s, char type)
 {
 	const struct backend *b = s->backend;
 
-	return (type == 'D' || type == 'd') && b->owed.count && !b->owed.ring[b->owed.first].ours && !s->query.swallow_rows;
+	const struct owed *o = b->owed.count ? &b->owed.ring[b->owed.first] : NULL;
+
+	return (type == 'D' || type == 'd') && o && !o->ours && (o->kind == OWED_QUERY || o->kind == OWED_EXECUTE) &&
+	       !s->query.swallow_rows;
 }
 
 /* The client waits in line, unlinked, and its query is cancelled: answers its held message as PostgreSQL would. The

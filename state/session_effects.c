@@ -248,7 +248,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		if (!target)
 			break;
 		names_put(&s->names, row->name, target);
-		set_add(&s->backend->prepared, target);
+		if (sub != SUB_PREPARED) /* else it was there when this was parsed, perhaps on another backend */
+			set_add(&s->backend->prepared, target);
 		break;
 	case STMT_EXECUTE:
 		if (!target || !target->effects->n)

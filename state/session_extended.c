@@ -48,10 +48,10 @@ static void close_again(struct session *s, struct stmt *st)
 }
 
 /* Room in the backend's set: the least recently used statements are closed. */
-static void make_room(struct session *s)
+void make_room(struct session *s, size_t spare)
 {
 	struct backend *b = s->backend;
-	size_t max = b->prepared_max ? b->prepared_max : 1;
+	size_t max = (b->prepared_max ? b->prepared_max : 1) + spare;
 
 	while (b->prepared.count >= max)
 		close_again(s, set_oldest(&b->prepared));
@@ -76,7 +76,7 @@ static struct owed *send_stmt(struct session *s, struct stmt *st, bool ours)
 	char name[STMT_NAME_MAX];
 	struct owed *o;
 
-	make_room(s);
+	make_room(s, 0);
 	stmt_name(st, name);
 	send_parse(s, name, st->tail, st->tail_len, ours);
 	set_add(&b->prepared, st);
@@ -92,8 +92,12 @@ enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone)
 
 	if (s->task)
 		return SESSION_HOLD;
-	if (set_has(&b->prepared, st) || b->status == 'E')
+	if (set_has(&b->prepared, st) || (b->status == 'E' && st->from_sql))
 		return SESSION_NEXT;
+	if (b->status == 'E') { /* PostgreSQL refuses it now, unless it ends the transaction */
+		send_stmt(s, st, true);
+		return SESSION_NEXT;
+	}
 	if (alone || st->from_sql || st->described || s->txn.local_unknown ||
 	    settings_meaning(st->at_parse) != settings_meaning(s->effective)) {
 		task_prepare(s, st);
@@ -127,14 +131,12 @@ static enum session_verdict ensure_unnamed(struct session *s)
 	if (b->unnamed == u->serial)
 		return SESSION_NEXT;
 	if (!u->serial) {
-		ledger_push(&b->owed, OWED_CLOSE, true);
+		ledger_push(&b->owed, OWED_CLOSE, true)->unnamed = true;
 		send_close_stmt(s, "");
 		b->unnamed = 0;
 		return SESSION_NEXT;
 	}
-	if (b->status == 'E')
-		return SESSION_NEXT;
-	if (s->txn.local_unknown || settings_meaning(u->at_parse) != settings_meaning(s->effective)) {
+	if (b->status != 'E' && (s->txn.local_unknown || settings_meaning(u->at_parse) != settings_meaning(s->effective))) {
 		task_prepare(s, NULL);
 		return SESSION_HOLD;
 	}
@@ -253,6 +255,7 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
+	s->task_mismatch = false;
 	stmt_name(taken, name);
 	send_parse(s, name, p->tail, p->tail_len, false);
 	ledger_push(&s->backend->owed, OWED_PARSE, false);
@@ -265,7 +268,7 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 	struct stmt *st = names_find(&s->names, p->name);
 	bool alone = p->substitute || s->txn.local_unknown;
 	struct stmt_key key = { .tail = p->tail, .tail_len = p->tail_len, .at_parse = s->effective,
-				.generation = *s->generation, .owner = alone ? s->serial : 0, .substitute = p->substitute };
+				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute };
 	struct owed *o;
 
 	s->counters->named_parses++;
@@ -297,6 +300,7 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 	struct owed *o;
 
 	unnamed_forget(s);
+	buf_reset(&s->unnamed.tail);
 	s->unnamed.serial = ++s->store->last_serial;
 	s->unnamed.unkept = true;
 	s->unnamed.effects = effects_opaque();

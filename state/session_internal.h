@@ -40,6 +40,8 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
 void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours);
 void send_close_stmt(struct session *s, const char *name);
+/* Room for one more in the backend's set; with spare, for as many more that the same message needs. */
+void make_room(struct session *s, size_t spare);
 
 /* session_query.c: the simple Query */
 enum session_verdict session_query(struct session *s, const struct client_message *m);

@@ -23,7 +23,8 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 							  effects_retain(e);
 	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)text + row->at, .tail_len = row->len,
 				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = s->effective,
-				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0 };
+				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0,
+				.pool = s->counters };
 	struct stmt *st = stmt_intern(s->store->stmts, &key, own);
 
 	effects_release(own);

@@ -41,7 +41,7 @@ static void undo(struct session *s, struct owed *o)
 		if (o->name && names_find(&s->names, o->name) == o->stmt)
 			names_remove(&s->names, o->name);
 		if (o->unnamed) {
-			b->unnamed = 0;
+			b->unnamed = UNNAMED_UNKNOWN;
 			if (!o->ours)
 				unnamed_forget(s);
 		}
@@ -49,6 +49,16 @@ static void undo(struct session *s, struct owed *o)
 	case OWED_CLOSE:
 		if (o->on_set)
 			set_add(&b->prepared, o->stmt);
+		if (o->unnamed)
+			b->unnamed = UNNAMED_UNKNOWN;
+		break;
+	case OWED_QUERY: /* in the middle of a batch */
+		b->unnamed = UNNAMED_UNKNOWN;
+		query_clear(s);
+		s->await_ready = false;
+		break;
+	case OWED_CALL:
+		s->await_ready = false;
 		break;
 	case OWED_INVENTED:
 		if (o->name && o->reply == '1' && names_find(&s->names, o->name) == o->stmt)
@@ -61,17 +71,20 @@ static void undo(struct session *s, struct owed *o)
 	}
 }
 
-/* After an error in an extended message PostgreSQL skips to the next Sync. Returns true if that was sent already. */
+/* After an error in an extended message PostgreSQL skips to the next Sync. Returns true if that was sent already. What
+ * was presumed last is undone first: a name closed and given anew ends as it was. */
 static bool drop_to_sync(struct session *s)
 {
 	struct ledger *l = &s->backend->owed;
-	struct owed *o;
+	size_t n = 0;
 
-	while ((o = ledger_head(l)) && o->kind != OWED_SYNC) {
-		undo(s, o);
+	while (n < l->count && ledger_at(l, n)->kind != OWED_SYNC)
+		n++;
+	for (size_t i = n; i-- > 0;)
+		undo(s, ledger_at(l, i));
+	while (n--)
 		ledger_pop(l);
-	}
-	return o != NULL;
+	return l->count;
 }
 
 /* ---- errors and notices: the client's own names and positions ---- */
@@ -182,6 +195,8 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 	if (o->kind != OWED_QUERY && o->kind != OWED_CALL && o->kind != OWED_SYNC && !drop_to_sync(s)) {
 		b->skipping = true;
 		s->skip = true;
+		s->task = TASK_NONE; /* it was to run in the client's batch, and was skipped with it */
+		*events |= EVENT_PROGRESS;
 	}
 	barrier_passed(s, events);
 	return verdict;
@@ -350,15 +365,29 @@ static enum reply_verdict in_query(struct session *s, const struct client_messag
 		return REPLY_FORWARD;
 	case 'G':
 		s->backend->copy_in = true;
+		*events |= EVENT_PROGRESS; /* its data may be waiting */
 		return REPLY_FORWARD;
 	case 'H':
 		return REPLY_FORWARD;
 	case 'W':
 		s->backend->copy_both = true;
+		*events |= EVENT_PROGRESS;
 		return REPLY_FORWARD;
 	default:
 		return REPLY_BROKEN;
 	}
+}
+
+/* A Sync that was sent behind the COPY: PostgreSQL ignores it. */
+static void copy_eats_sync(struct session *s, uint32_t *events)
+{
+	struct ledger *l = &s->backend->owed;
+
+	if (l->count != 2 || ledger_last(l)->kind != OWED_SYNC)
+		return;
+	ledger_drop_last(l);
+	s->await_ready = false;
+	*events |= EVENT_PROGRESS;
 }
 
 static enum reply_verdict execute_done(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
@@ -373,8 +402,9 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 		verdict = tell_tag(s, p->substitute);
 	}
 	s->backend->copy_in = s->backend->copy_both = false;
-	barrier_passed(s, events);
 	pop(s);
+	if (!s->backend->owed.count) /* the last that was sent, so the one waited for */
+		barrier_passed(s, events);
 	return verdict;
 }
 
@@ -392,6 +422,7 @@ static enum reply_verdict in_execute(struct session *s, struct owed *o, const st
 		return execute_done(s, o, m, events);
 	case 'G':
 		s->backend->copy_in = true;
+		copy_eats_sync(s, events);
 		barrier_passed(s, events);
 		return REPLY_FORWARD;
 	case 'W':
@@ -531,10 +562,13 @@ static enum reply_verdict through_reply(struct session *s, const struct client_m
 		return REPLY_FORWARD;
 	case 'G':
 		b->copy_in = true;
-		s->ready_owed = 0;
+		s->ready_owed = b->batch ? 0 : 1; /* a Sync sent behind the COPY is ignored; a Query is still to be answered */
 		return REPLY_FORWARD;
 	case 'W':
 		b->copy_both = true;
+		return REPLY_FORWARD;
+	case 'E':
+		b->copy_in = b->copy_both = false;
 		return REPLY_FORWARD;
 	default:
 		return REPLY_FORWARD;
@@ -551,9 +585,10 @@ static bool wanted_whole(const struct session *s, const struct client_message *m
 	case '1':
 	case '2':
 	case '3':
+	case 'A': /* after it an invented reply may be written at any time */
 		return true;
 	case 'T':
-		return s->backend->owed.count && ledger_head(&s->backend->owed)->kind == OWED_DESCRIBE_STMT;
+		return s->backend->owed.count && ledger_head(&s->backend->owed)->kind != OWED_QUERY;
 	case 'N':
 		return m->len <= REPLY_HOLD_MAX;
 	default:

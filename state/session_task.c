@@ -65,8 +65,13 @@ static void send_statement(struct session *s, const char *sql, size_t sql_len, c
 	struct buf *out = b->out;
 	size_t mark;
 
+	/* What an earlier task has left, in this transaction or before; closing what isn't there is fine. */
 	ledger_push(&b->owed, OWED_CLOSE, true);
 	send_close_stmt(s, TASK_STMT);
+	ledger_push(&b->owed, OWED_CLOSE, true);
+	mark = msg_begin(out, 'C');
+	buf_str(out, "P" TASK_STMT);
+	msg_end(out, mark);
 	mark = msg_begin(out, 'P');
 	buf_str(out, TASK_STMT);
 	buf_add(out, sql, sql_len);
@@ -164,6 +169,7 @@ static void send_sql_stmt(struct session *s, struct stmt *st)
 	struct buf sql = { 0 };
 	struct owed *o;
 
+	make_room(s, s->query.n_steps + 1);
 	put_renamed(&sql, (const char *)st->tail, st->tail_len, st->name_at, st->name_len, st);
 	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
 	buf_release(&sql);
@@ -179,6 +185,7 @@ static void send_protocol_stmt(struct session *s, struct stmt *st)
 	struct owed *o;
 	size_t mark;
 
+	make_room(s, 0);
 	stmt_name(st, name);
 	send_parse(s, name, st->tail, st->tail_len, true);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
@@ -323,6 +330,8 @@ void task_observe(struct session *s, uint32_t observe)
 	msg_end(b->out, mark);
 	ledger_push(&b->owed, OWED_QUERY, true);
 	b->unnamed = 0;
+	if (s->unnamed.unkept)
+		unnamed_forget(s);
 	s->counters->observations++;
 }
 
@@ -375,10 +384,12 @@ static void apply_done(struct session *s)
 	struct backend *b = s->backend;
 
 	settings_assign(&b->have, s->task_target);
-	if (b->status == 'I' && !b->batch)
+	if (b->status == 'I' && !b->batch) {
 		settings_assign(&b->applied, b->have);
-	else
+		settings_assign(&s->txn.reported, b->reported); /* what changed was our doing */
+	} else {
 		s->txn.dirty = true;
+	}
 }
 
 void task_finish(struct session *s, uint32_t *events)
