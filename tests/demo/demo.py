@@ -343,6 +343,8 @@ class Demo:
                 last = line
                 outcomes = line.get("outcomes")
                 self.status(line, started)
+                if self.gone():
+                    break
                 if outcomes is None and work.poll() is None and time.monotonic() > started + seconds + 40:
                     self.hung(work)
                     return None
@@ -351,6 +353,7 @@ class Demo:
                 work.kill()
             work.wait()
         self.report.check("all workers come to an end", outcomes is not None,
+                          "the pooler was gone" if self.gone() else
                           "they were gone before the end: " + tail(self.place.path("work.log"), 3))
         return outcomes
 
@@ -486,7 +489,7 @@ def main():
             demo = Demo(place, pooler)
             broken = demo.main(float(os.environ.get("DURATION") or 15))
             if broken and demo.process and pooler == "pgporter":
-                log = tail(place.path("pgporter.log"), 15)
+                log = tail(place.path("pgporter.log"), 80 if demo.gone() else 15)
                 if log:
                     say("\nthe end of pgporter's log:\n" + log)
             if keep:
