@@ -26,6 +26,7 @@ PROJECT = os.path.join(HERE, "project")
 DEPS = os.path.join(ROOT, "tests", "deps.sh")
 TENANTS = ["tenant_1", "tenant_2", "tenant_3", "tenant_4"]
 WORKERS = 20
+HANG = 40
 BACKENDS = 2
 ALONE = ["job queue on session advisory locks", "transfers with savepoints, SET LOCAL", ".iterator() over 100,000 rows",
          "tenant by SET search_path", "tenant by OPTIONS -c search_path", "tenant by SET ROLE, row-level security",
@@ -345,7 +346,7 @@ class Demo:
                 self.status(line, started)
                 if self.gone():
                     break
-                if outcomes is None and work.poll() is None and time.monotonic() > started + seconds + 40:
+                if outcomes is None and work.poll() is None and time.monotonic() > started + seconds + HANG:
                     self.hung(work)
                     return None
         finally:
