@@ -102,7 +102,7 @@ def until(test, deadline=10):
 
 @pytest.fixture(scope="module")
 def pooler(cluster):
-    front = servers.Pooler(cluster, {"stats_users": "stats", "max_client_conn": 50, "stats_period": 1, "log_stats": 1},
+    front = servers.Pooler(cluster, {"stats_users": "plainold", "max_client_conn": 50, "stats_period": 1, "log_stats": 1},
                            databases={"auto-ish": "pool_size=1"}, users={"other": "pool_size=7 pool_mode=session"})
     try:
         yield front
@@ -254,7 +254,7 @@ def test_statistics(pooler):
         for _ in range(3):
             client.x("SELECT 1")
         after = p4()
-        grown = {k: after[k] - before[k] for k in after}
+        grown = {k: after[k] - before[k] for k in after if k.startswith("total_")}
         assert grown["total_query_count"] == 24 and grown["total_xact_count"] == 24
         assert grown["total_server_assignment_count"] == 24
         assert grown["total_client_parse_count"] == 3 and grown["total_bind_count"] == 3
@@ -276,26 +276,25 @@ def test_show_pins(pooler):
     with pooler.connect(2, params={"application_name": "locker"}) as client:
         client.q("SELECT pg_advisory_lock(4711)")
         pid = client.value("SELECT pg_backend_pid()")
-        pin, = pooler.show("PINS")
+        pin, = until(lambda: pooler.show("PINS"))
         assert (pin["reason"], pin["server_pid"], pin["user"], pin["database"]) == ("advisory lock", pid, "app", "p2")
         assert (pin["application_name"], pin["age"]) == ("locker", "0")
         assert pin["statement"] == "SELECT pg_advisory_lock(4711)"
         assert pin["client_id"] == only(pooler.show("CLIENTS"), application_name="locker")["id"]
         client.q("CREATE TEMP TABLE also (v int)")
-        pin, = pooler.show("PINS")
-        assert set(pin["reason"].split(", ")) == {"advisory lock", "temporary object"}
+        until(lambda: pooler.show("PINS")[0]["reason"] == "advisory lock, temporary object")
         row = only(pooler.show("POOLS"), database="p2")
         assert (row["cl_pinned"], row["sv_pinned"], row["pin_oldest"]) == ("1", "1", "0")
         client.q("DROP TABLE also")
         client.q("SELECT pg_advisory_unlock(4711)")
-        assert pooler.show("PINS") == []
+        until(lambda: pooler.show("PINS") == [])
         assert only(pooler.show("POOLS"), database="p2")["cl_pinned"] == "0"
 
 
 def test_what_is_not_utf8_is_shown_all_the_same(pooler):
     with pooler.connect(2) as client:
         client.q("SELECT pg_advisory_lock(1) /* %s" % ("é" * 200) + " */")
-        pin, = pooler.show("PINS")
+        pin, = until(lambda: pooler.show("PINS"))
         assert "\\x" not in pin["statement"]
 
 
@@ -362,7 +361,7 @@ COMMANDS = ["RELOAD", "PAUSE", "PAUSE p1", "RESUME", "RESUME p1", "RECONNECT", "
 
 
 def test_stats_users_may_only_look(pooler):
-    with pooler.console("stats") as console:
+    with pooler.console("plainold") as console:
         for what in COLUMNS:
             assert tag(console.q("SHOW " + what)) == "SHOW"
         for sql in COMMANDS:
