@@ -104,6 +104,7 @@ static bool assignment(struct reader *r)
 
 static bool set_command(struct reader *r, struct console_command *out)
 {
+	skip_blanks(r);
 	return word(r, out->arg, sizeof out->arg) && *out->arg && assignment(r) && value(r, out->value, sizeof out->value) && end(r);
 }
 
@@ -118,10 +119,9 @@ void console_parse(const char *text, struct console_command *out)
 	r.at = text;
 	skip_blanks(&r);
 	good = word(&r, out->word, sizeof out->word);
-	if (good && blank(*r.at) && !strcasecmp(out->word, "set")) {
+	if (good && !strcasecmp(out->word, "set")) {
 		out->kind = CONSOLE_SET;
-		skip_blanks(&r);
-		good = set_command(&r, out);
+		good = blank(*r.at) && set_command(&r, out);
 	} else if (good) {
 		out->kind = CONSOLE_COMMAND;
 		if (blank(*r.at)) {
