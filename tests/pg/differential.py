@@ -45,8 +45,8 @@ class Silent(AssertionError):
 class Actor(rawpg.Conn):
     """A client of a scenario: a raw connection whose every word goes into the scene's transcript."""
 
-    def __init__(self, scene, name, **how):
-        self.scene, self.name = scene, name
+    def __init__(self, scene, name, in_order=False, **how):
+        self.scene, self.name, self.in_order = scene, name, in_order
         self.pinned = False
         self.owed = False
         super().__init__(**how)
@@ -58,6 +58,17 @@ class Actor(rawpg.Conn):
 
     def said(self, label):
         self.scene.note("%s  > %s" % (self.name, label))
+
+    def startup(self, params, protocol=rawpg.PROTOCOL_3_0):
+        """Logs in; PostgreSQL reports its parameters in an order of its own making, compared only if so told."""
+        start = len(self.scene.transcript)
+        try:
+            super().startup(params, protocol)
+        finally:
+            if not self.in_order:
+                login = self.scene.transcript[start:]
+                login.sort(key=lambda line: (0, line) if "ParameterStatus" in line else (1, ""))
+                self.scene.transcript[start:] = login
 
     def send(self):
         self.owed = True
@@ -115,23 +126,15 @@ class Scene:
                 return "itself" if actor is reader else actor.name
         return "a stranger"
 
-    def client(self, name="a", user="app", in_order=False, **how):
-        """Connects a client; keyword arguments beyond rawpg.Conn's are startup parameters.
-
-        The order of the ParameterStatus messages at login is only compared if in_order says so.
-        """
+    def client(self, name="a", user="app", **how):
+        """Connects a client; keyword arguments beyond Actor's are startup parameters."""
         params = dict(how.pop("params", {}))
-        known = ("password", "deadline", "protocol", "login", "tls", "database", "unix")
+        known = ("password", "deadline", "protocol", "login", "tls", "database", "unix", "in_order")
         conn = {key: how.pop(key) for key in known if key in how}
         params.update(how)
         self.note("%s  > connects as %s %s" % (name, user, params or ""))
         self.between(user)
-        start = len(self.transcript)
         actor = self._connect(self, name, user, params, conn)
-        if not in_order:
-            login = self.transcript[start:]
-            login.sort(key=lambda line: (0, line) if "ParameterStatus" in line else (1, ""))
-            self.transcript[start:] = login
         self.actors.append(actor)
         self.between(user)
         return actor

@@ -3,7 +3,7 @@
 from differential import scenario, scripts
 
 SET = ("SET search_path = s1", "SET TimeZone = 'Asia/Tokyo'", "SET my.a = 'x'", "PREPARE p1 AS SELECT 1", "SET ROLE r1")
-PROBE = ("SHOW search_path", "SHOW TimeZone", "SELECT current_setting('my.a', true)", "EXECUTE p1",
+PROBE = ("SHOW search_path", "SHOW TimeZone", "SELECT coalesce(current_setting('my.a', true), '')", "EXECUTE p1",
          "SELECT current_user", "SHOW application_name")
 
 BATCHES = {

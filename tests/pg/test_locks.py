@@ -102,7 +102,6 @@ def test_other_spellings(s):
                          ("WITH w AS MATERIALIZED (SELECT pg_try_advisory_lock(7) AS l) SELECT l FROM w",
                           "VALUES (pg_advisory_unlock(7))"),
                          ("SELECT pg_advisory_lock(-9223372036854775808)", "DISCARD ALL"),
-                         ("SELECT lock_quietly(7)", "SELECT pg_advisory_unlock(7)"),
                          ("SELECT 1 WHERE pg_try_advisory_lock(7)", "SELECT pg_advisory_unlock(7)"),
                          ("SELECT 1; SELECT pg_advisory_lock(7); SELECT 2", "SELECT pg_advisory_unlock(7)")):
         a.pins(lock)

@@ -2,7 +2,7 @@
 
 from differential import scenario, scripts
 
-PROBE = ("SHOW search_path", "SELECT current_setting('my.a', true)", "SELECT current_user", "SHOW TimeZone")
+PROBE = ("SHOW search_path", "SELECT coalesce(current_setting('my.a', true), '')", "SELECT current_user", "SHOW TimeZone")
 
 test_carried = scripts("opaque statements", {
     "DO with set_config": ["DO $$BEGIN PERFORM set_config('search_path', 's1', false); END$$", "SELECT v FROM t"],
@@ -18,9 +18,6 @@ test_carried = scripts("opaque statements", {
     "CALL": ["CALL commits_midway('my.a', 'one', 'two')"],
     "CALL after set": ["SET search_path = s2, public", "CALL commits_midway('search_path', 's1, public', 's3')",
                        "SELECT v FROM t"],
-    "function": ["SELECT set_quietly('search_path', 's1')", "SELECT v FROM t"],
-    "function named by a view": ["CREATE VIEW scratch.w AS SELECT set_quietly('my.a', 'by the view') AS x",
-                                 "SELECT * FROM scratch.w", "SHOW my.a"],
     "function resets": ["SET search_path = s1", "DO $$BEGIN RESET search_path; END$$"],
     "RESET ALL inside": ["SET search_path = s1", "SET TimeZone = 'Asia/Tokyo'", "DO $$BEGIN RESET ALL; END$$"],
     "function with a SET clause": ["CREATE FUNCTION scratch.g() RETURNS text LANGUAGE sql SET search_path = s4 AS "
@@ -29,6 +26,33 @@ test_carried = scripts("opaque statements", {
     "in a transaction with SET": ["BEGIN", "SET search_path = s2", "DO $$BEGIN SET search_path = s1; END$$", "COMMIT"],
     "nothing at all": ["DO $$BEGIN END$$", "SELECT 1"],
 }, PROBE)
+
+
+test_own_functions = scripts("opaque statements", {
+    "settings": ["SELECT set_quietly('search_path', 's1')", "SELECT v FROM t"],
+    "named by a view": ["CREATE VIEW scratch.w AS SELECT set_quietly('my.a', 'by the view') AS x",
+                        "SELECT * FROM scratch.w", "SHOW my.a"],
+    "called by a trigger": ["SET search_path = s2, public", "INSERT INTO touched VALUES ('fired')", "SHOW my.touched",
+                            "SELECT v FROM t"],
+}, PROBE)
+
+
+@scenario("opaque statements")
+def test_own_function_takes_a_lock(s):
+    a = s.client("a")
+    a.pins("SELECT lock_quietly(7)")
+    a.q("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+    a.frees("SELECT pg_advisory_unlock(7)")
+    a.q("SELECT 1")
+
+
+@scenario("opaque statements")
+def test_own_function_makes_a_table(s):
+    a = s.client("a")
+    a.pins("SELECT temp_quietly()")
+    a.q("SELECT * FROM hidden")
+    a.frees("DROP TABLE hidden")
+    a.q("SELECT * FROM hidden")
 
 
 @scenario("opaque statements")

@@ -4,6 +4,7 @@ Environment: MIX_SECONDS, how long the mixed clients run (5; by hand 60), CLIENT
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import resource
@@ -113,23 +114,22 @@ def test_waits_too_long(start_pooler):
 
 def test_too_many_clients(start_pooler):
     pooler = start_pooler({"max_client_conn": 3})
-    conns = [pooler.connect(1) for _ in range(3)]
-    assert all(conn.value("SELECT 1") == "1" for conn in conns)
-    refused = Seen(pooler.address, "app", pooler.database(1))
-    assert refused.closed
-    assert refusal(refused.seen) == ("FATAL", "08P01", "no more connections allowed (max_client_conn)")
-    with pooler.console() as console:
-        assert not console.closed, "the console is exempt"
-    conns.pop().terminate()
-    until = time.monotonic() + rawpg.DEADLINE
-    while True:  # the place is free as soon as the pooler has read the goodbye
-        with pooler.connect(1) as conn:
-            if not conn.closed:
-                assert conn.value("SELECT 1") == "1"
-                break
-        assert time.monotonic() < until
-    for conn in conns:
-        conn.terminate()
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(pooler.connect(1)) for _ in range(3)]
+        assert all(conn.value("SELECT 1") == "1" for conn in conns)
+        refused = Seen(pooler.address, "app", pooler.database(1))
+        assert refused.closed
+        assert refusal(refused.seen) == ("FATAL", "08P01", "no more connections allowed (max_client_conn)")
+        with pooler.console() as console:
+            assert not console.closed, "the console is exempt"
+        conns[0].terminate()
+        until = time.monotonic() + rawpg.DEADLINE
+        while True:  # the place is free as soon as the pooler has read the goodbye
+            with pooler.connect(1) as conn:
+                if not conn.closed:
+                    assert conn.value("SELECT 1") == "1"
+                    break
+            assert time.monotonic() < until
 
 
 def test_no_such_database(start_pooler):

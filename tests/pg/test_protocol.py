@@ -374,15 +374,15 @@ def test_both_encryptions_refused(s):
     a.q("SELECT 1")
 
 
-@scenario("protocol", pools=(1,), args={
-    "too long": (struct.pack("!i", 0x7fffffff),), "too short": (struct.pack("!i", 3),),
-})
-def test_nonsense_instead_of_a_startup(s, data):
-    a = s.client("a", login=False)
-    a.raw(data)
-    a.read_eof()
-    b = s.client("b")
-    b.q("SELECT 1")
+@pytest.mark.row("protocol")
+@pytest.mark.parametrize("data", [struct.pack("!i", 0x7fffffff), struct.pack("!i", 3), b"GET / HTTP/1.1\r\n\r\n"],
+                         ids=["too long", "too short", "another protocol"])
+def test_nonsense_instead_of_a_startup(pooler, data):
+    with rawpg.Conn(pooler.address, login=False) as conn:
+        conn.raw(data)
+        assert all(event[0] == "ErrorResponse" for event in conn.read_eof())
+    with pooler.connect(1) as conn:
+        assert conn.value("SELECT 1") == "1"
 
 
 # Cancel -----------------------------------------------------------------------------------------------------------

@@ -37,18 +37,13 @@ STARTS = {
     "options empty value": {"options": "-c my.a="},
     "options twice the same": {"options": "-c search_path=s1 -c search_path=s2"},
     "options and parameter": {"options": "-c search_path=s1", "search_path": "s2"},
-    "options -e": {"options": "-e"},
     "options custom": {"options": "-c app.tenant=a"},
     "options geqo": {"options": "-c geqo=off -c enable_seqscan=off"},
-    "options -B refused": {"options": "-B 100"},
-    "options -S": {"options": "-S 4096"},
-    "options -f": {"options": "-f s"},
     "search_path empty": {"search_path": ""},
     "bad name": {"no_such_parameter": "1"},
     "bad value": {"work_mem": "much"},
     "bad value in options": {"options": "-c work_mem=much"},
     "bad name in options": {"options": "-c no_such=1"},
-    "bad switch": {"options": "-z"},
     "bad client_encoding": {"client_encoding": "nonsense"},
     "bad TimeZone": {"TimeZone": "Nowhere"},
     "bad DateStyle": {"DateStyle": "nonsense"},
@@ -57,9 +52,6 @@ STARTS = {
     "only for superusers": {"log_statement": "all"},
     "only at server start": {"shared_buffers": "1MB"},
     "read only": {"server_version": "9.0"},
-    "no value in options": {"options": "-c search_path"},
-    "-c alone": {"options": "-c"},
-    "stray word in options": {"options": "search_path=s1"},
     "protocol option": {"_pq_.whatever": "1"},
     "replication false": {"replication": "false"},
     "boolean bad": {"enable_seqscan": "perhaps"},
@@ -77,7 +69,7 @@ SHOWN = ("search_path", "TimeZone", "DateStyle", "client_encoding", "application
 
 @scenario("startup parameters", args={name: (tuple(params.items()),) for name, params in STARTS.items()})
 def test_accepted_or_refused(s, params):
-    a = s.client("a", in_order=True, params=dict(params))
+    a = s.client("a", params=dict(params))
     if a.closed:
         return
     for name in SHOWN:
@@ -85,6 +77,27 @@ def test_accepted_or_refused(s, params):
     a.q("SELECT current_setting('my.a', true), current_setting('app.tenant', true), current_user")
     a.q("SELECT v FROM t")
     a.q("SHOW ignore_system_indexes")
+
+
+@scenario("startup parameters")
+def test_order_of_what_is_reported(s):
+    s.client("a", in_order=True)
+    s.client("b", in_order=True, search_path="s1", TimeZone="Asia/Tokyo", DateStyle="German")
+
+
+@pytest.mark.row("startup parameters")
+@pytest.mark.parametrize("options", ["-e", "-S 4096", "-f s", "-B 100", "-z", "-c", "-c search_path", "search_path=s1"])
+def test_other_switches_in_options(pooler, options):
+    """Carried as PostgreSQL does or refused, never silently dropped."""
+    with pooler.connect(1) as stranger:
+        stranger.value("SET work_mem = '7MB'")
+    with pooler.connect(1, params={"options": options}) as conn:
+        if not conn.closed and options == "-S 4096":
+            assert conn.value("SHOW work_mem") == "4MB"
+        elif not conn.closed and options == "-e":
+            assert conn.value("SHOW DateStyle") == "ISO, DMY"
+        elif not conn.closed:
+            assert options == "-f s" and conn.value("SHOW enable_seqscan") == "off"
 
 
 @scenario("startup parameters", args={

@@ -40,14 +40,14 @@ def test_other_kinds(s):
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DISCARD TEMP"),
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DISCARD ALL"),
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DROP TABLE IF EXISTS tt, nothing"),
-            ("SELECT temp_quietly()", "SELECT * FROM hidden", "DROP TABLE hidden"),
             ("CREATE TEMP TABLE IF NOT EXISTS tt (n int)", "CREATE TEMP TABLE IF NOT EXISTS tt (n int)",
              "DROP TABLE tt"),
             ("SET search_path = pg_temp, public; CREATE TABLE tt (n int)", "SELECT * FROM tt", "DROP TABLE tt")):
         a.pins(make)
         a.q(use)
         a.frees(drop)
-        a.q(use)
+        if "pg_temp" not in use:  # whether a schema pg_temp exists is a backend's own past
+            a.q(use)
 
 
 @scenario("temporary objects")
