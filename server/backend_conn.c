@@ -446,7 +446,7 @@ static void login_secret(struct backend_conn *b, struct secret *out)
 {
 	const struct config_database *d = b->pool->database->conf;
 	const char *text = d->user && d->password ? d->password : config_find_secret(b->worker->config, b->pool->user->name);
-	const struct secret *learned = &b->pool->user->learned;
+	const struct secret *learned = &b->pool->learned;
 
 	memset(out, 0, sizeof *out);
 	if (text)
@@ -524,8 +524,10 @@ static void on_login_message(struct backend_conn *b, char type, const uint8_t *b
 	case 'S':
 		name = reader_str(&r, NULL);
 		value = reader_str(&r, NULL);
-		if (value)
+		if (value) {
 			backend_reported(&b->facts, name, value);
+			pools_report_order(b->pool, name);
+		}
 		return;
 	case 'K':
 		b->pid = reader_u32(&r);

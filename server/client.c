@@ -121,7 +121,8 @@ static void uncount(struct client *c)
 		return;
 	c->counted = false;
 	c->worker->n_clients--;
-	c->database->clients.count--;
+	if (c->database)
+		c->database->clients.count--;
 	c->user->clients.count--;
 }
 
@@ -347,7 +348,9 @@ void client_events(struct client *c, uint32_t events)
 		reply_events(c, events);
 	if (c->state == CLIENT_DEAD)
 		return;
-	if (session_releasable(&c->session) && c->state == CLIENT_ACTIVE)
+	/* Settings were applied for a message that is held: it runs now, or two clients could take turns at that for ever. */
+	if (session_releasable(&c->session) && c->state == CLIENT_ACTIVE &&
+	    !(events & EVENT_PROGRESS && !(events & EVENT_READY) && buf_len(&c->stream.in)))
 		give_up_backend(c);
 	if (buf_len(&c->stream.in) && events & (EVENT_PROGRESS | EVENT_READY | EVENT_LOGIN_DONE))
 		client_schedule(c);

@@ -160,15 +160,16 @@ static bool admit(struct client *c)
 	struct worker *w = c->worker;
 
 	if (w->n_clients >= w->config->max_client_conn)
-		client_fail(c, "53300", "no more connections allowed (max_client_conn)", NULL, NULL);
-	else if (over(&c->database->clients))
-		client_fail(c, "53300", "client connections exceeded (max_db_client_connections)", NULL, NULL);
+		client_fail(c, "08P01", "no more connections allowed (max_client_conn)", NULL, NULL);
+	else if (c->database && over(&c->database->clients))
+		client_fail(c, "08P01", "client connections exceeded (max_db_client_connections)", NULL, NULL);
 	else if (over(&c->user->clients))
-		client_fail(c, "53300", "client connections exceeded (max_user_client_connections)", NULL, NULL);
+		client_fail(c, "08P01", "client connections exceeded (max_user_client_connections)", NULL, NULL);
 	else {
 		c->counted = true;
 		w->n_clients++;
-		c->database->clients.count++;
+		if (c->database)
+			c->database->clients.count++;
 		c->user->clients.count++;
 		return true;
 	}
@@ -211,8 +212,7 @@ static void find_secret(struct client *c)
 	struct secret secret = { .kind = SECRET_NONE };
 
 	if (method == AUTH_ANY || (method == AUTH_TRUST && (text || !auth_user))) {
-		if (method == AUTH_TRUST && !text && conf->auth_file && *conf->auth_file && c->state != CLIENT_CONSOLE && !(d && d->user) &&
-		    conf->n_secrets) {
+		if (method == AUTH_TRUST && !text && *conf->auth_file && conf->n_secrets) {
 			client_fail(c, "28000", "\"trust\" authentication failed", NULL,
 				    "With auth_type = trust the user has to be in auth_file.");
 			return;
@@ -298,11 +298,11 @@ static void on_session(struct client *c, const struct startup *st)
 		return;
 	}
 	c->database = pools_database(w, c->database_name, true);
-	if (!c->database || c->database->disabled) {
+	if (c->database && c->database->disabled) {
 		char text[200];
 
-		snprintf(text, sizeof text, c->database ? "database \"%.100s\" is disabled" : "no such database: %.100s", c->database_name);
-		client_fail(c, c->database ? "08P01" : "3D000", text, NULL, NULL);
+		snprintf(text, sizeof text, "database \"%.100s\" is disabled", c->database_name);
+		client_fail(c, "08P01", text, NULL, NULL);
 		return;
 	}
 	c->user = pools_user(w, c->user_name);
@@ -427,7 +427,19 @@ static void take_idle_session_timeout(struct client *c)
 	session_start_with(&c->session, "idle_session_timeout", NULL);
 }
 
-static void begin_session(struct client *c)
+/* What logs in to servers from now on: what this login has proven, not what an earlier one with an older password did. */
+static void learn(struct db_pool *p, const struct secret *learned)
+{
+	if (learned->kind == SECRET_NONE || (learned->kind == SECRET_SCRAM && !learned->scram.have_client_key))
+		return;
+	if (learned->kind != p->learned.kind || strcmp(learned->text, p->learned.text) ||
+	    memcmp(learned->scram.client_key, p->learned.scram.client_key, SCRAM_KEY_LEN))
+		pool_succeeded(&p->pool); /* worth a try at once */
+	secret_wipe(&p->learned);
+	p->learned = *learned;
+}
+
+static void begin_session(struct client *c, const struct secret *learned)
 {
 	struct worker *w = c->worker;
 	const struct settings *reported;
@@ -436,6 +448,8 @@ static void begin_session(struct client *c)
 		client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s replication=no", c->database_name, c->user_name,
 			   stream_is_tls(&c->stream) ? "yes" : "no");
 	c->pool = pools_pool(w, c->database, c->user);
+	if (c->pool->user == c->user)
+		learn(c->pool, learned);
 	c->pool->n_clients++;
 	c->pool->traffic.logins++;
 	session_init(&c->session, &w->store, &c->pool->counters, &c->stream.out);
@@ -463,21 +477,20 @@ static void begin_session(struct client *c)
 
 static void authenticated(struct client *c)
 {
-	if (c->user) {
-		struct secret learned;
+	struct secret learned;
+	char text[200];
 
-		auth_client_learned(c->auth, &learned);
-		if (learned.kind == SECRET_PLAIN || (learned.kind == SECRET_SCRAM && learned.scram.have_client_key) ||
-		    (learned.kind == SECRET_MD5 && c->user->learned.kind == SECRET_NONE)) {
-			secret_wipe(&c->user->learned);
-			c->user->learned = learned;
-		}
-		secret_wipe(&learned);
-	}
+	auth_client_learned(c->auth, &learned);
 	auth_client_free(c->auth);
 	c->auth = NULL;
-	if (c->database) {
-		begin_session(c);
+	if (c->database)
+		begin_session(c, &learned);
+	secret_wipe(&learned);
+	if (c->database)
+		return;
+	if (c->user) { /* told only now: which databases there are is nobody's business before the proof */
+		snprintf(text, sizeof text, "no such database: %.100s", c->database_name);
+		client_fail(c, "08P01", text, NULL, NULL);
 		return;
 	}
 	c->state = CLIENT_CONSOLE;
@@ -536,10 +549,14 @@ void client_welcome(struct client *c, const struct settings *reported)
 
 	pools_welcome_add(c->pool, c->session.base, reported);
 	session_welcome(&c->session, reported);
-	for (size_t i = 0; i < settings_size(reported); i++) {
+	for (size_t i = 0; i < c->pool->n_reports; i++) {
+		const char *name = c->pool->reports[i], *value = settings_get(reported, name);
+
+		if (!value)
+			continue;
 		mark = msg_begin(out, 'S');
-		buf_str(out, settings_name_at(reported, i));
-		buf_str(out, settings_value_at(reported, i));
+		buf_str(out, name);
+		buf_str(out, value);
 		msg_end(out, mark);
 	}
 	mark = msg_begin(out, 'K');

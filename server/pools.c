@@ -117,7 +117,11 @@ static void pool_drop(struct db_pool *p)
 {
 	TAILQ_REMOVE(&p->database->pools, &p->pool, in_database);
 	pools_welcome_clear(p);
+	for (size_t i = 0; i < p->n_reports; i++)
+		free(p->reports[i]);
+	free(p->reports);
 	buf_release(&p->last_error);
+	secret_wipe(&p->learned);
 	free(p);
 }
 
@@ -234,7 +238,6 @@ void pools_free(struct worker *w)
 	}
 	while ((u = TAILQ_FIRST(&w->users))) {
 		TAILQ_REMOVE(&w->users, u, in);
-		secret_wipe(&u->learned);
 		free(u->name);
 		free(u);
 	}
@@ -285,6 +288,15 @@ void pools_welcome_clear(struct db_pool *p)
 		settings_release(at->reported);
 	}
 	p->next_welcome = 0;
+}
+
+void pools_report_order(struct db_pool *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_reports; i++)
+		if (!strcmp(p->reports[i], name))
+			return;
+	p->reports = must(realloc(p->reports, (p->n_reports + 1) * sizeof *p->reports));
+	p->reports[p->n_reports++] = must(strdup(name));
 }
 
 /* ---- serving who waits ---- */

@@ -48,7 +48,6 @@ struct user {
 	const struct config_user *conf; /* of the running config; NULL: no line in [users] */
 	struct pool_limit backends;	/* max_user_connections */
 	struct pool_limit clients;	/* max_user_client_connections */
-	struct secret learned;		/* by a login or auth_query: logs in to servers */
 };
 
 /* A database entry as clients name it. */
@@ -79,6 +78,7 @@ struct db_pool {
 	struct database *database;
 	struct user *user; /* who logs in to the server */
 	int mode;	   /* enum pool_mode */
+	struct secret learned; /* by a login as this user: logs in to servers */
 	struct session_counters counters;
 	struct traffic traffic;
 	struct traffic last_traffic; /* at the end of the last stats_period… */
@@ -87,6 +87,8 @@ struct db_pool {
 	struct session_counters period_counters;
 	struct welcome welcomes[WELCOMES];
 	unsigned n_welcomes, next_welcome;
+	char **reports; /* names of the settings the server reports, in its order */
+	size_t n_reports;
 	int n_clients; /* logged in or logging in */
 	int64_t failing_since_us; /* 0: not */
 	struct buf last_error;	  /* ErrorResponse body of the last failed login; empty if none */
@@ -179,5 +181,6 @@ int64_t pools_query_wait_timeout_us(const struct db_pool *p, const struct user *
 const struct settings *pools_welcome_find(struct db_pool *p, const struct settings *base); /* NULL: none */
 void pools_welcome_add(struct db_pool *p, const struct settings *base, const struct settings *reported);
 void pools_welcome_clear(struct db_pool *p);
+void pools_report_order(struct db_pool *p, const char *name); /* the server has reported it at login */
 
 #endif

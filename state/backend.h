@@ -32,6 +32,7 @@ struct backend {
 	bool batch;		/* extended messages were sent since the last Sync */
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */
 	bool copy_in, copy_both; /* CopyIn/CopyBothResponse seen, its end not */
+	bool temp_schema;	/* its temporary schema exists, and is in every search path since */
 	bool spoilt;		/* holds what can't be undone or isn't known: close it when its client leaves */
 };
 

@@ -172,11 +172,19 @@ struct named_stmt {
 	char name[];
 };
 
+/* PostgreSQL tells names apart by their first 63 bytes. */
+enum { NAME_COUNTS = 63 };
+
+static uint64_t name_hash(const char *name)
+{
+	return hash_bytes(name, strnlen(name, NAME_COUNTS), 0);
+}
+
 static struct named_stmt **names_slot(const struct stmt_names *n, const char *name, uint64_t hash)
 {
 	struct named_stmt **at = &n->buckets[hash & (n->n_buckets - 1)];
 
-	while (*at && ((*at)->hash != hash || strcmp((*at)->name, name)))
+	while (*at && ((*at)->hash != hash || strncmp((*at)->name, name, NAME_COUNTS)))
 		at = &(*at)->next;
 	return at;
 }
@@ -187,7 +195,7 @@ struct stmt *names_find(const struct stmt_names *n, const char *name)
 
 	if (!n->count)
 		return NULL;
-	e = *names_slot(n, name, hash_bytes(name, strlen(name), 0));
+	e = *names_slot(n, name, name_hash(name));
 	return e ? e->stmt : NULL;
 }
 
@@ -210,7 +218,7 @@ static void names_grow(struct stmt_names *n)
 void names_put(struct stmt_names *n, const char *name, struct stmt *s)
 {
 	size_t len = strlen(name);
-	uint64_t hash = hash_bytes(name, len, 0);
+	uint64_t hash = name_hash(name);
 	struct named_stmt *e;
 
 	if (n->count >= n->n_buckets)
@@ -237,7 +245,7 @@ bool names_remove(struct stmt_names *n, const char *name)
 
 	if (!n->count)
 		return false;
-	at = names_slot(n, name, hash_bytes(name, strlen(name), 0));
+	at = names_slot(n, name, name_hash(name));
 	e = *at;
 	if (!e)
 		return false;

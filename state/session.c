@@ -364,17 +364,16 @@ static enum session_verdict copy_message(struct session *s, const struct client_
 		return SESSION_DROP;
 	if (!(b->copy_in || b->copy_both)) /* without state carried an Execute isn't seen to be a COPY before it says so */
 		return s->carry ? SESSION_DROP : forward_raw(s, m);
+	if (m->type == 'c' && m->have < m->len)
+		return SESSION_MORE;
 	if (m->type != 'd' && !b->copy_both) {
 		b->copy_in = false;
 		extended = ledger_head(&b->owed) && ledger_head(&b->owed)->kind == OWED_EXECUTE;
 		if (extended) { /* its end is answered only at a Sync, which must not come before that is known */
 			s->await_copy_end = true;
+			if (m->type != 'c') /* PostgreSQL flushes an error by itself */
+				return forward_raw(s, m);
 			forward_raw(s, m);
-			if (m->have < m->len) {
-				s->refusal_code = "08P01";
-				s->refusal = "CopyFail message too long";
-				return SESSION_REFUSE;
-			}
 			msg_add(b->out, 'H', NULL, 0);
 			return SESSION_NEXT;
 		}

@@ -85,7 +85,7 @@ enum {
 	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
 };
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET };
 
 struct portal {
 	struct portal *next;
@@ -177,6 +177,7 @@ struct session {
 	struct buf task_rows;  /* OBSERVE: what came back */
 	const struct settings *task_target; /* APPLY */
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
+	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */
 	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */
 
 	bool await_ready;    /* a Query, FunctionCall or Sync was sent */

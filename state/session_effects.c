@@ -1,5 +1,6 @@
 /* What statements have left behind: taken over when PostgreSQL says they succeeded, kept or rolled back when it says the
  * transaction is over, and asked of it where neither text nor replies can tell. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -77,6 +78,16 @@ static void pin(struct session *s, uint32_t reason, uint32_t *events)
 	*events |= EVENT_PINS;
 }
 
+/* Changed to what only PostgreSQL knows: a value like no other stands for it, so that nothing parsed now is taken to be
+ * the same as anything parsed under other settings. */
+static void value_unknown(struct session *s, const char *name)
+{
+	char value[32];
+
+	snprintf(value, sizeof value, VALUE_UNKNOWN "%llu", (unsigned long long)++s->store->last_serial);
+	settings_set(&s->effective, name, value);
+}
+
 static void setting_changed(struct session *s, const struct stmt_effects *row)
 {
 	const char *name = row->name;
@@ -90,7 +101,8 @@ static void setting_changed(struct session *s, const struct stmt_effects *row)
 		settings_set(&s->backend->have, "role", NULL);
 	}
 	if (!row->value) {
-		s->txn.uncertain = s->txn.local_unknown = true;
+		s->txn.uncertain = true;
+		value_unknown(s, name);
 		return;
 	}
 	settings_set(&s->want, name, row->value);
@@ -116,12 +128,17 @@ static void setting_reset(struct session *s, const struct stmt_effects *row, enu
 	settings_set(&s->effective, row->name, base);
 }
 
+static void touch_all(struct session *s, const struct settings *set)
+{
+	for (size_t i = 0; i < settings_size(set); i++)
+		session_touch(s, settings_name_at(set, i));
+}
+
 static void all_settings_reset(struct session *s, enum substitute sub)
 {
 	const struct settings *have = settings_retain(s->backend->have);
 
-	for (size_t i = 0; i < settings_size(s->want); i++)
-		session_touch(s, settings_name_at(s->want, i));
+	touch_all(s, s->want);
 	for (size_t i = 0; i < settings_size(have); i++) {
 		const char *name = settings_name_at(have, i);
 
@@ -140,8 +157,8 @@ static void setting_local(struct session *s, const struct stmt_effects *row)
 		settings_set(&s->effective, row->name, row->value);
 	else if (row->kind == STMT_RESET_LOCAL && row->name && settings_get(s->base, row->name))
 		settings_set(&s->effective, row->name, settings_get(s->base, row->name));
-	else
-		s->txn.local_unknown = true;
+	else if (row->name)
+		value_unknown(s, row->name);
 }
 
 static void settings_touched(struct session *s, const struct stmt_effects *row, const struct portal *p, uint32_t *events)
@@ -153,10 +170,10 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 
 		if (!name && p && t->param > 0 && (size_t)t->param <= p->n_bound)
 			name = p->bound[t->param - 1];
-		s->txn.local_unknown = true;
-		if (t->local)
-			continue;
 		if (!name || strlen(name) >= sizeof lower) {
+			s->txn.local_unknown = true;
+			if (t->local)
+				continue;
 			pin(s, PIN_OPAQUE, events);
 			s->backend->spoilt = true;
 			continue;
@@ -165,6 +182,9 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 			lower[c] = name[c] >= 'A' && name[c] <= 'Z' ? (char)(name[c] + 32) : name[c];
 		if (setting_not_carried(lower))
 			continue;
+		value_unknown(s, lower);
+		if (t->local)
+			continue;
 		session_touch(s, lower);
 		s->txn.uncertain = true;
 	}
@@ -172,6 +192,8 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 
 static void discarded_all(struct session *s)
 {
+	touch_all(s, s->want);
+	touch_all(s, s->backend->have);
 	backend_wiped(s->backend);
 	session_forget_all(s);
 	settings_assign(&s->settings, s->want);
@@ -222,7 +244,7 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 {
 	const struct stmt_effects *inner;
 
-	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL) {
+	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL || sub == SUB_DISCARD_PLANS) {
 		substitute_apply(s, row, sub);
 		return;
 	}
@@ -296,9 +318,18 @@ static bool is_touched(const struct session *s, const char *name)
 	return false;
 }
 
+/* RESET or DISCARD has given the client back a startup value that the backend gets with the next statement. */
+static bool pending(const struct session *s, const char *name)
+{
+	const char *want = settings_get(s->want, name), *have = settings_get(s->backend->have, name);
+
+	return !s->txn.uncertain && (want && have ? strcmp(want, have) != 0 : want != have);
+}
+
 static void set_everywhere(struct session *s, const char *name, const char *value)
 {
-	settings_set(&s->want, name, value);
+	if (!pending(s, name))
+		settings_set(&s->want, name, value);
 	settings_set(&s->backend->have, name, value);
 }
 
@@ -328,7 +359,7 @@ static void take_reported(struct session *s)
 	for (size_t i = 0; i < s->txn.n_names; i++) {
 		const char *name = s->txn.names[i], *value;
 
-		if (!strcmp(name, "session_authorization") || !settings_get(s->want, name))
+		if (!strcmp(name, "session_authorization") || !settings_get(s->want, name) || pending(s, name))
 			continue;
 		value = settings_get_nocase(s->backend->reported, name);
 		if (value)
@@ -349,6 +380,23 @@ static void roll_back(struct session *s)
 {
 	settings_assign(&s->want, s->settings);
 	settings_assign(&s->backend->have, s->backend->applied);
+}
+
+/* Inside a transaction: values that were unknown and have been reported by now. */
+void effects_reported(struct session *s)
+{
+	const struct settings *effective = settings_retain(s->effective);
+
+	for (size_t i = 0; i < settings_size(effective); i++) {
+		const char *name = settings_name_at(effective, i), *value;
+
+		if (*settings_value_at(effective, i) != *VALUE_UNKNOWN)
+			continue;
+		value = settings_get_nocase(s->backend->reported, name);
+		if (value && strcmp(name, "session_authorization"))
+			settings_set(&s->effective, name, value);
+	}
+	settings_release(effective);
 }
 
 /* A value that only its ParameterStatus tells, in a transaction that otherwise went as the text says. */
@@ -412,6 +460,10 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 
 	if (kind == 'g' && name) {
 		set_everywhere(s, name, value);
+		return;
+	}
+	if (kind == 'm') {
+		s->temp_schema_new = value && strcmp(value, "0") && !s->backend->temp_schema;
 		return;
 	}
 	if (kind == 'a' && name) {

@@ -51,7 +51,7 @@ static void close_again(struct session *s, struct stmt *st)
 void make_room(struct session *s, size_t spare)
 {
 	struct backend *b = s->backend;
-	size_t max = (b->prepared_max ? b->prepared_max : 1) + spare;
+	size_t max = (b->prepared_max > 2 ? b->prepared_max : 2) + spare; /* two: EXECUTE by extended protocol needs both */
 
 	while (b->prepared.count >= max)
 		close_again(s, set_oldest(&b->prepared));
@@ -92,10 +92,15 @@ enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone)
 
 	if (s->task)
 		return SESSION_HOLD;
-	if (set_has(&b->prepared, st) || (b->status == 'E' && st->from_sql))
+	if (set_has(&b->prepared, st) || (b->status == 'E' && alone))
 		return SESSION_NEXT;
 	if (b->status == 'E') { /* PostgreSQL refuses it now, unless it ends the transaction */
-		send_stmt(s, st, true);
+		if (st->from_sql) {
+			send_parse(s, STMT_PREFIX "set", (const uint8_t *)NOTHING_SQL "\0\0", sizeof NOTHING_SQL + 2, true);
+			ledger_push(&b->owed, OWED_PARSE, true);
+		} else {
+			send_stmt(s, st, true);
+		}
 		return SESSION_NEXT;
 	}
 	if (alone || st->from_sql || st->described || s->txn.local_unknown ||
@@ -166,9 +171,10 @@ static void put_tail(struct parse *p, const char *text)
 	buf_add(&p->rewritten, p->tail + p->text_len + 1, p->tail_len - p->text_len - 1);
 }
 
-static void put_tail_renamed(struct parse *p, const struct stmt_effects *row, const struct stmt *st)
+static void put_tail_renamed(struct session *s, struct parse *p, const struct stmt_effects *row, const struct stmt *st)
 {
 	put_renamed(&p->rewritten, p->text, p->text_len, row->name_at, row->name_len, st);
+	note_shift(s, row->name_at, (int32_t)buf_len(&p->rewritten) - (int32_t)p->text_len);
 	buf_add(&p->rewritten, p->tail + p->text_len, p->tail_len - p->text_len);
 }
 
@@ -197,13 +203,17 @@ static void parse_substitute(struct session *s, struct parse *p)
 		p->substitute = SUB_DISCARD_ALL;
 		put_tail(p, NOTHING_SQL);
 		return;
+	case STMT_DISCARD_PLANS:
+		p->substitute = SUB_DISCARD_PLANS;
+		put_tail(p, NOTHING_SQL);
+		return;
 	case STMT_EXECUTE:
 		st = names_find(&s->names, row->name);
 		if (!st)
 			return;
 		p->substitute = SUB_RENAMED;
 		p->target = stmt_retain(st);
-		put_tail_renamed(p, row, st);
+		put_tail_renamed(s, p, row, st);
 		return;
 	case STMT_PREPARE:
 		st = names_find(&s->names, row->name);
@@ -212,7 +222,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		if (p->substitute == SUB_PREPARED)
 			put_tail(p, NOTHING_SQL);
 		else
-			put_tail_renamed(p, row, p->own);
+			put_tail_renamed(s, p, row, p->own);
 		return;
 	default:
 		return;
@@ -252,13 +262,16 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 {
 	char name[STMT_NAME_MAX];
 	enum session_verdict verdict = ensure_stmt(s, taken, false);
+	struct owed *o;
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	s->task_mismatch = false;
 	stmt_name(taken, name);
 	send_parse(s, name, p->tail, p->tail_len, false);
-	ledger_push(&s->backend->owed, OWED_PARSE, false);
+	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
+	if (!(o->name = strdup(p->name))) /* for the error's text */
+		abort();
 	return SESSION_NEXT;
 }
 
@@ -336,6 +349,8 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	if (!p.text || reader_left(&r) < 2)
 		return refuse(s, "08P01", "invalid message format");
 	p.effects = effects_of(s->store->effects, p.text, p.text_len, session_lex_mode(s));
+	if (s->query.n_shifts)
+		query_clear(s);
 	if (!effects_none(p.effects)) {
 		session_remember_text(s, p.text, p.text_len);
 		parse_substitute(s, &p);
@@ -426,6 +441,14 @@ static enum session_verdict send_bind(struct session *s, const struct client_mes
 	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
 }
 
+/* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
+static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
+{
+	if (!target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name) != target))
+		return SESSION_NEXT;
+	return ensure_stmt(s, target, false);
+}
+
 static enum session_verdict on_bind(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
@@ -441,8 +464,8 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		return SESSION_MORE;
 	if (!*name) {
 		verdict = ensure_unnamed(s);
-		if (verdict == SESSION_NEXT && s->unnamed.target)
-			verdict = ensure_stmt(s, s->unnamed.target, false);
+		if (verdict == SESSION_NEXT)
+			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target ? s->unnamed.target : s->unnamed.own);
 		if (verdict != SESSION_NEXT)
 			return verdict;
 		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
@@ -454,8 +477,8 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		return send_bind(s, m, portal, NULL, 0);
 	}
 	verdict = ensure_usable(s, st);
-	if (verdict == SESSION_NEXT && st->target && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_EXECUTE)
-		verdict = ensure_stmt(s, st->target, false);
+	if (verdict == SESSION_NEXT)
+		verdict = ensure_target(s, st->effects, st->target);
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	stmt_name(st, backend_name);

@@ -12,12 +12,16 @@ enum substitute {
 	SUB_DEALLOCATE,	    /* a no-op: the name is the client's alone */
 	SUB_DEALLOCATE_ALL, /* likewise */
 	SUB_DISCARD_ALL,    /* a no-op: what the client holds is not on the backend */
+	SUB_DISCARD_PLANS,  /* a no-op: PostgreSQL would analyse others' statements anew, under whatever settings come next */
 	SUB_RESET,	    /* set_config() to the client's startup value */
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
 };
 
 /* A statement without any effect that is allowed in and out of transactions and fails in failed ones. */
 #define NOTHING_SQL "UNLISTEN pgporter"
+
+/* Begins the value, in session->effective, of a setting that was changed to what only PostgreSQL knows. */
+#define VALUE_UNKNOWN "\x01"
 
 /* session.c */
 void session_remember_text(struct session *s, const char *text, size_t len);
@@ -40,13 +44,14 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
 void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours);
 void send_close_stmt(struct session *s, const char *name);
-/* Room for one more in the backend's set; with spare, for as many more that the same message needs. */
+/* Room for one more in the backend's set, which holds two at least; with spare, for as many more that the same message needs. */
 void make_room(struct session *s, size_t spare);
 
 /* session_query.c: the simple Query */
 enum session_verdict session_query(struct session *s, const struct client_message *m);
 /* A new text with a backend's name at a token. */
 void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
+void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
 
 /* session_local.c: answers without a backend */
@@ -67,6 +72,7 @@ bool effects_barrier(const struct effects *e);
 void effects_tag(struct session *s, const char *tag); /* CommandComplete, while the transaction is dirty */
 /* ReadyForQuery in idle: decide what the transaction has left. Starts a task where PostgreSQL has to be asked. */
 void effects_settle(struct session *s, uint32_t *events);
+void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
 /* session_task.c */

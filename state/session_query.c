@@ -109,6 +109,8 @@ static void step_prepare(struct rewrite *w, const struct stmt_effects *row, stru
 		if (!fresh && ensure_stmt(w->s, st, true) != SESSION_NEXT)
 			w->verdict = SESSION_HOLD;
 		step_renamed(w, row, step, st);
+		if (!(step->name = strdup(row->name)))
+			abort();
 		return;
 	}
 	st = sql_stmt_new(w->s, w->text, w->e, row);
@@ -189,6 +191,11 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 			break;
 		step_nothing(w, step, SUB_DISCARD_ALL);
 		return;
+	case STMT_DISCARD_PLANS:
+		if (s->backend->status == 'E')
+			break;
+		step_nothing(w, step, SUB_DISCARD_PLANS);
+		return;
 	case STMT_RESET:
 		value = row->name ? settings_get(s->base, row->name) : NULL;
 		if (!value || s->backend->status == 'E')
@@ -208,8 +215,11 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 	buf_add(&w->out, w->text + row->at, row->len);
 }
 
-static void note_shift(struct session *s, uint32_t at, int32_t delta)
+/* From byte `at` of what was sent on, everything stands `delta` bytes further than the client wrote it. */
+void note_shift(struct session *s, uint32_t at, int32_t delta)
 {
+	if (!delta)
+		return;
 	s->query.shifts = realloc(s->query.shifts, (s->query.n_shifts + 1) * sizeof *s->query.shifts);
 	if (!s->query.shifts)
 		abort();
@@ -224,7 +234,7 @@ static void rewrite_text(struct rewrite *w, size_t len)
 
 	for (size_t i = 0; i < w->e->n; i++) {
 		const struct stmt_effects *row = &w->e->stmts[i];
-		size_t before;
+		size_t before, written, shift_at;
 
 		if (i && i < 64 && w->e->more_of_same >> i & 1)
 			continue;
@@ -232,8 +242,9 @@ static void rewrite_text(struct rewrite *w, size_t len)
 		before = buf_len(&w->out);
 		step_write(w, row, &w->steps[i]);
 		done = row->at + row->len;
-		if (buf_len(&w->out) - before != row->len)
-			note_shift(w->s, (uint32_t)buf_len(&w->out), (int32_t)(buf_len(&w->out) - before) - (int32_t)row->len);
+		written = buf_len(&w->out) - before;
+		shift_at = w->steps[i].substitute == SUB_RENAMED ? before + row->name_at - row->at : before + written;
+		note_shift(w->s, (uint32_t)shift_at, (int32_t)written - (int32_t)row->len);
 	}
 	buf_add(&w->out, w->text + done, len - done);
 }
@@ -247,6 +258,7 @@ static bool needs_rewrite(const struct session *s, const struct effects *e)
 		case STMT_DEALLOCATE:
 		case STMT_DEALLOCATE_ALL:
 		case STMT_DISCARD_ALL:
+		case STMT_DISCARD_PLANS:
 			return true;
 		case STMT_RESET:
 		case STMT_RESET_ALL:

@@ -1,6 +1,7 @@
 /* The backend's messages, read against the ledger of owed replies: whose they are, and what they settle. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "parser/hash.h"
 #include "parser/reader.h"
@@ -89,17 +90,28 @@ static bool drop_to_sync(struct session *s)
 
 /* ---- errors and notices: the client's own names and positions ---- */
 
-static void put_names(struct session *s, struct buf *out, const char *text)
+/* The client's name for a backend's: the one that its message said, where it has several. */
+static const char *name_said(struct session *s, uint64_t id)
+{
+	const struct owed *o = ledger_head(&s->backend->owed);
+	const struct stmt *st = o && o->name ? names_find(&s->names, o->name) : NULL;
+
+	if (st && st->id == id)
+		return o->name;
+	for (size_t i = s->query.row; i < s->query.n_steps; i++)
+		if (s->query.steps[i].name && s->query.steps[i].target && s->query.steps[i].target->id == id)
+			return s->query.steps[i].name;
+	return names_of(&s->names, id);
+}
+
+/* `given` is the name of the Parse that failed, if it was one. */
+static void put_names(struct session *s, struct buf *out, const char *text, const char *given)
 {
 	while (*text) {
 		size_t len = 0;
 		uint64_t id = stmt_name_read(text, strlen(text), &len);
-		const char *name = id ? names_of(&s->names, id) : NULL;
+		const char *name = id ? name_said(s, id) : NULL;
 
-		if (!name && id && s->query.steps)
-			for (size_t i = 0; i < s->query.n_steps && !name; i++)
-				if (s->query.steps[i].target && s->query.steps[i].target->id == id)
-					name = s->query.steps[i].name;
 		if (name) {
 			buf_text(out, name);
 			text += len;
@@ -131,6 +143,8 @@ static bool needs_care(const struct session *s, const struct client_message *m)
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->len);
+	struct owed *head = ledger_head(&s->backend->owed);
+	const char *given = head && head->kind == OWED_PARSE ? head->name : NULL;
 	size_t mark;
 	char field;
 
@@ -146,7 +160,7 @@ static enum reply_verdict tell_report(struct session *s, const struct client_mes
 		if (field == 'P' && s->query.n_shifts)
 			buf_printf(s->to_client, "%ld%c", shifted_back(s, strtol(value, NULL, 10)), 0);
 		else
-			put_names(s, s->to_client, value);
+			put_names(s, s->to_client, value, given);
 	}
 	buf_u8(s->to_client, 0);
 	msg_end(s->to_client, mark);
@@ -204,6 +218,40 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 
 /* ---- ReadyForQuery ---- */
 
+struct telling {
+	struct session *s;
+	const struct settings *told;
+};
+
+/* A setting that the backend gets only with the next statement. */
+static void told_ahead(void *arg, const char *name, const char *has, const char *wanted)
+{
+	struct telling *t = arg;
+	const char *base = settings_get(t->s->base, name), *value = wanted;
+
+	if (wanted ? base && !strcmp(base, wanted) : !base)
+		value = settings_get_nocase(t->s->base_reported, name);
+	for (size_t i = 0; value && i < settings_size(t->told); i++)
+		if (!strcasecmp(settings_name_at(t->told, i), name)) {
+			settings_set(&t->told, settings_name_at(t->told, i), value);
+			return;
+		}
+}
+
+/* What the client's settings look like. RESET and DISCARD may have given back what the backend does not have yet. */
+static void tell_reported(struct session *s)
+{
+	struct telling t = { .s = s };
+
+	if (s->want != s->backend->have && s->want == s->base && s->backend->status == 'I')
+		t.told = settings_retain(s->base_reported);
+	else
+		t.told = settings_retain(s->backend->reported);
+	settings_diff(s->backend->have, s->want, told_ahead, &t);
+	session_tell_reported(s, t.told);
+	settings_release(t.told);
+}
+
 static void client_ready(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
@@ -212,7 +260,7 @@ static void client_ready(struct session *s, uint32_t *events)
 	s->skip = false;
 	barrier_passed(s, events);
 	*events |= EVENT_READY | EVENT_PROGRESS;
-	if (s->query.effects || s->query.steps)
+	if (s->query.effects || s->query.steps || s->query.n_shifts)
 		query_clear(s);
 	if (b->status == 'I') {
 		s->counters->transactions++;
@@ -225,15 +273,14 @@ static void client_ready(struct session *s, uint32_t *events)
 			else
 				session_txn_reset(s);
 		}
-	} else if (s->txn.outcome == 'R' || s->txn.outcome == 'C') {
+	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
-		s->txn.uncertain = s->txn.local_unknown = true;
+		if (s->txn.outcome)
+			s->txn.uncertain = s->txn.local_unknown = true;
+		if (s->effective != s->want)
+			effects_reported(s);
 	}
-	/* What RESET or DISCARD gave back is reported although the backend has it only with the next statement. */
-	if (s->want != b->have && s->want == s->base && b->status == 'I' && !s->task)
-		session_tell_reported(s, s->base_reported);
-	else
-		session_tell_reported(s, b->reported);
+	tell_reported(s);
 	msg_add(s->to_client, 'Z', &b->status, 1);
 }
 
@@ -267,12 +314,16 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	struct reader r = reader_of(m->body, m->len);
 	const char *name = reader_str(&r, NULL), *value = reader_str(&r, NULL);
 	struct owed *o = ledger_head(&s->backend->owed);
+	const char *was;
 
 	if (!value || r.bad)
 		return REPLY_BROKEN;
 	backend_reported(s->backend, name, value);
 	if (s->task || (o && o->ours))
 		return REPLY_SWALLOW;
+	was = settings_get(s->reported, name);
+	if (was && !strcmp(was, value) && !s->through)
+		return REPLY_SWALLOW; /* the client knows: the backend was another's before */
 	if (s->through || !o || s->want == s->backend->have) {
 		settings_set(&s->reported, name, value);
 		return REPLY_FORWARD;
@@ -291,6 +342,8 @@ static const char *sub_tag(enum substitute sub)
 		return "DEALLOCATE ALL";
 	case SUB_DISCARD_ALL:
 		return "DISCARD ALL";
+	case SUB_DISCARD_PLANS:
+		return "DISCARD PLANS";
 	case SUB_RESET:
 		return "RESET";
 	default:

@@ -40,20 +40,21 @@ static bool differs(const struct settings *from, const struct settings *to, cons
 	return a && b ? strcmp(a, b) != 0 : a != b;
 }
 
-/* Authorization and role are reset first, settings follow, role comes last: after SET ROLE a setting may no longer be
- * allowed. The encoding goes ahead of the values that are written in it. */
+/* Settings are changed as the user who logged in, who alone may set them all: role and authorization are taken back
+ * first and come last. The encoding goes ahead of the values that are written in it. */
 static void changes_between(const struct settings *from, const struct settings *to, struct changes *first, struct changes *rest)
 {
-	bool authorization = differs(from, to, "session_authorization");
-	const char *role = settings_get(to, "role");
+	const char *authorization = settings_get(to, "session_authorization"), *role = settings_get(to, "role");
 
 	if (settings_get(from, "role"))
 		change_add(first, "role", "none");
-	if (authorization)
-		change_add(first, "session_authorization", settings_get(to, "session_authorization"));
+	if (settings_get(from, "session_authorization"))
+		change_add(first, "session_authorization", NULL);
 	if (differs(from, to, "client_encoding"))
 		change_add(first, "client_encoding", settings_get(to, "client_encoding"));
 	settings_diff(from, to, collect, rest);
+	if (authorization)
+		change_add(rest, "session_authorization", authorization);
 	if (role)
 		change_add(rest, "role", role);
 }
@@ -89,9 +90,12 @@ static void send_statement(struct session *s, const char *sql, size_t sql_len, c
 	for (size_t i = 0; i < n; i++) {
 		buf_u32(out, (uint32_t)strlen(values[i].name));
 		buf_text(out, values[i].name);
-		buf_u32(out, values[i].value ? (uint32_t)strlen(values[i].value) : UINT32_MAX);
-		if (values[i].value)
+		if (values[i].value && *values[i].value != *VALUE_UNKNOWN) {
+			buf_u32(out, (uint32_t)strlen(values[i].value));
 			buf_text(out, values[i].value);
+		} else {
+			buf_u32(out, UINT32_MAX);
+		}
 	}
 	buf_u16(out, 0);
 	msg_end(out, mark);
@@ -169,7 +173,7 @@ static void send_sql_stmt(struct session *s, struct stmt *st)
 	struct buf sql = { 0 };
 	struct owed *o;
 
-	make_room(s, s->query.n_steps + 1);
+	make_room(s, s->query.n_steps);
 	put_renamed(&sql, (const char *)st->tail, st->tail_len, st->name_at, st->name_len, st);
 	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
 	buf_release(&sql);
@@ -185,7 +189,7 @@ static void send_protocol_stmt(struct session *s, struct stmt *st)
 	struct owed *o;
 	size_t mark;
 
-	make_room(s, 0);
+	make_room(s, s->query.n_steps);
 	stmt_name(st, name);
 	send_parse(s, name, st->tail, st->tail_len, true);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
@@ -213,15 +217,24 @@ static void send_unnamed(struct session *s)
 	s->backend->unnamed = u->serial;
 }
 
+static void send_plain(struct session *s, const char *sql)
+{
+	send_statement(s, sql, strlen(sql), NULL, 0);
+}
+
 void task_prepare(struct session *s, struct stmt *st)
 {
 	struct backend *b = s->backend;
 	const struct settings *now = settings_meaning(s->effective);
 	const struct settings *then = settings_meaning(st ? st->at_parse : s->unnamed.at_parse);
-	bool differ = now != then;
+	bool differ = now != then, savepoint;
 
 	task_begin(s, TASK_PREPARE);
-	/* SET LOCAL: gone with the transaction, ours or the client's; inside the client's it is also taken back. */
+	/* SET LOCAL: gone with the transaction, ours or the client's. Inside the client's a savepoint takes it back, and with
+	 * it whatever pgporter does not know the value of; what was prepared stays. A pipeline without BEGIN has none. */
+	savepoint = differ && b->status == 'T' && s->task_alone;
+	if (savepoint)
+		send_plain(s, "SAVEPOINT pgporter");
 	if (differ)
 		send_difference(s, now, then, true);
 	if (!st)
@@ -230,8 +243,12 @@ void task_prepare(struct session *s, struct stmt *st)
 		send_sql_stmt(s, st);
 	else
 		send_protocol_stmt(s, st);
-	if (differ && (b->status != 'I' || !s->task_alone))
+	if (savepoint) {
+		send_plain(s, "ROLLBACK TO SAVEPOINT pgporter");
+		send_plain(s, "RELEASE SAVEPOINT pgporter");
+	} else if (differ && !s->task_alone) {
 		send_difference(s, then, now, true);
+	}
 	task_sent(s);
 }
 
@@ -302,6 +319,8 @@ static void put_counts(struct session *s, struct buf *q, uint32_t observe)
 	if (observe & (TOUCH_LISTEN | TOUCH_OPAQUE) || pins & PIN_LISTEN)
 		put_count(q, &sep, 'n', "pg_listening_channels()");
 	if (observe & (TOUCH_TEMP | TOUCH_OPAQUE) || pins & PIN_TEMP) {
+		buf_printf(q, "%s'm'::pg_catalog.text,''::pg_catalog.text,pg_catalog.pg_my_temp_schema()::pg_catalog.text", sep);
+		sep = " UNION ALL SELECT ";
 		put_count(q, &sep, 't', "pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
 		put_count(q, &sep, 't', "pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
 		put_count(q, &sep, 't', "pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()");
@@ -333,6 +352,21 @@ void task_observe(struct session *s, uint32_t observe)
 	if (s->unnamed.unkept)
 		unnamed_forget(s);
 	s->counters->observations++;
+}
+
+/* A temporary schema, once made, comes first in every search path of that backend, and PostgreSQL analyses what was
+ * prepared under another path anew, with the settings of whoever runs it. They are prepared again when needed instead. */
+static void task_forget(struct session *s)
+{
+	struct backend *b = s->backend;
+
+	task_begin(s, TASK_FORGET);
+	s->temp_schema_new = false;
+	b->temp_schema = true;
+	set_clear(&b->prepared);
+	b->unnamed = 0;
+	msg_add(b->out, 'Q', "DEALLOCATE ALL", sizeof "DEALLOCATE ALL");
+	ledger_push(&b->owed, OWED_QUERY, true);
 }
 
 void task_raise(struct session *s, const char *sqlstate, const char *message)
@@ -420,6 +454,15 @@ void task_finish(struct session *s, uint32_t *events)
 			*events |= EVENT_BROKEN;
 		} else {
 			effects_observed(s, events);
+			if (s->temp_schema_new)
+				task_forget(s);
+		}
+		break;
+	case TASK_FORGET:
+		if (failed) {
+			s->refusal_code = "08006";
+			s->refusal = "could not clear a server connection's prepared statements";
+			*events |= EVENT_BROKEN;
 		}
 		break;
 	case TASK_NONE:
