@@ -98,6 +98,8 @@ static const char *name_said(struct session *s, uint64_t id)
 
 	if (st && st->id == id)
 		return o->name;
+	if (o && o->kind == OWED_EXECUTE && o->portal && o->portal->own && o->portal->own->id == id)
+		return o->portal->effects->stmts[0].name;
 	for (size_t i = s->query.row; i < s->query.n_steps; i++)
 		if (s->query.steps[i].name && s->query.steps[i].target && s->query.steps[i].target->id == id)
 			return s->query.steps[i].name;
