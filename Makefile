@@ -18,14 +18,13 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 
 
-PKGS := libevent openssl libxxhash
 LIBS := -levent -lssl -lcrypto -lpg_query -lprotobuf-c -lpthread
 SRC := $(wildcard parser/*.c state/*.c auth/*.c server/*.c)
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench fuzz unit replay layering pg san
+.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -57,13 +56,35 @@ build/fuzz/%: fuzz/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch])
 	clang -std=gnu11 -I. -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 
+# Unit tests and corpora, each program's own closing line at its end.
 unit: $(TESTS)
 	@set -e; for t in $(TESTS); do $$t; done
 
 replay: $(FUZZERS:%=$(BUILD)/replay/%)
 	@set -e; for f in $(FUZZERS); do $(BUILD)/replay/$$f fuzz/corpus/$$f; done
 
-# Everything a target needs on Debian 12 is installed by tests/deps.sh, which says nothing when nothing is missing.
+check: unit replay ## units, fuzz corpora, layering, option tables: no PostgreSQL, under a minute
+	@tests/check_layers.sh
+	@/usr/bin/python3 tests/check_options.py
+	@/usr/bin/python3 tests/check_options.py --used
+
+PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
+
+pg: all ## real PostgreSQL and real drivers: the same scenario directly and through pgporter
+	@PGPORTER=$(abspath $(BUILD)/pgporter) $(PYTEST) tests/pg
+
+red: all ## the same with carrying switched off: every row of the contract must turn a test red
+	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/rows_red.py
+
+FUZZ_SECONDS ?= 15
+fuzz: $(FUZZERS:%=build/fuzz/%) ## each parser of input for FUZZ_SECONDS under ASan and UBSan, two at a time
+	@tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+SAN_TESTS := test_protocol.py test_prepared.py test_pooling.py
+san: ## units, corpora and the tests that stress most, under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory SAN=address,undefined all unit replay
+	@PGPORTER=$(abspath build/address-undefined/pgporter) $(PYTEST) $(SAN_TESTS:%=tests/pg/%) -k "not pool2"
+
 deps: ## install what is missing on Debian 12, as root or with sudo
 	@tests/deps.sh
 
@@ -71,9 +92,10 @@ test: ## all tests, what they need installed: check, pg, fuzz for a short while,
 	@tests/deps.sh build test fuzz
 	@$(MAKE) --no-print-directory DEV=1 all
 	@$(MAKE) --no-print-directory DEV=1 check
-	@$(MAKE) --no-print-directory DEV=1 pg
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory DEV=1 san
+	@$(MAKE) --no-print-directory DEV=1 red
+	@$(MAKE) --no-print-directory DEV=1 pg
 
 demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or direct; KEEP=1: leave it up)
 	@tests/deps.sh build demo $(if $(filter pgbouncer,$(POOLER)),bench)
