@@ -121,7 +121,7 @@ static void conn_failed(struct backend_conn *b, const char *reason, const uint8_
 	struct db_pool *p = b->pool;
 	struct worker *w = b->worker;
 	uint32_t random;
-	struct client *c;
+	struct client *c, *next;
 
 	worker_random(&random, sizeof random);
 	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);
@@ -135,9 +135,11 @@ static void conn_failed(struct backend_conn *b, const char *reason, const uint8_
 	/* PostgreSQL's own refusal is told at once; a server out of reach is given some time to come back. */
 	if (!len && w->now_us - p->failing_since_us < LOGIN_PATIENCE_US)
 		return;
-	TAILQ_FOREACH (c, &w->clients, in)
+	for (c = TAILQ_FIRST(&w->clients); c; c = next) {
+		next = TAILQ_NEXT(c, in);
 		if (c->pool == p && c->state == CLIENT_WELCOME && !c->backend)
 			client_login_failed(c);
+	}
 }
 
 void conn_timed_out(struct backend_conn *b)
@@ -158,7 +160,7 @@ static bool too_old(const struct backend_conn *b)
 	return b->worker->now_us - b->node.opened_us >= lifetime;
 }
 
-static void give_back(struct backend_conn *b)
+void conn_give_back(struct backend_conn *b)
 {
 	enter_state(b, CONN_READY);
 	if (b->close_needed || too_old(b)) {
@@ -204,7 +206,7 @@ void conn_release(struct backend_conn *b, bool clean)
 		backend_wiped(&b->facts);
 		return;
 	}
-	give_back(b);
+	conn_give_back(b);
 }
 
 bool conn_fresh_enough(const struct backend_conn *b)
@@ -459,6 +461,18 @@ static void login_secret(struct backend_conn *b, struct secret *out)
 		*out = *learned;
 }
 
+/* What we have does not prove us: that will not change by waiting, so clients are told as by PostgreSQL. */
+static void auth_failed(struct backend_conn *b, const char *reason)
+{
+	struct buf error = { 0 };
+	char text[300];
+
+	snprintf(text, sizeof text, "server login failed: %s", reason);
+	msg_report(&error, 'E', "FATAL", "08P01", text, NULL, NULL);
+	conn_failed(b, reason, buf_head(&error) + WIRE_HEAD, buf_len(&error) - WIRE_HEAD);
+	buf_release(&error);
+}
+
 static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t len)
 {
 	enum auth_verdict verdict;
@@ -475,7 +489,7 @@ static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t 
 	verdict = auth_server_feed(b->auth, body, len, stream_out(&b->stream));
 	worker_dirty(b->worker, &b->stream);
 	if (verdict == AUTH_FAIL)
-		conn_failed(b, auth_server_error(b->auth), NULL, 0);
+		auth_failed(b, auth_server_error(b->auth));
 	else if (verdict == AUTH_OK) {
 		auth_server_free(b->auth);
 		b->auth = NULL;
@@ -584,7 +598,7 @@ static void on_own_message(struct backend_conn *b, char type, const uint8_t *bod
 	case 'Z':
 		b->facts.status = len ? (char)body[0] : 'I';
 		if (b->state == CONN_RESET) {
-			give_back(b);
+			conn_give_back(b);
 			return;
 		}
 		enter_state(b, CONN_READY);
@@ -593,7 +607,7 @@ static void on_own_message(struct backend_conn *b, char type, const uint8_t *bod
 			b->client = NULL;
 			client_linked(c, b);
 		} else {
-			give_back(b);
+			conn_give_back(b);
 		}
 		return;
 	default:

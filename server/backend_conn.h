@@ -58,6 +58,7 @@ void conn_close(struct backend_conn *b, const char *reason);
 void conn_timed_out(struct backend_conn *b); /* before its login was done */
 void conn_free(struct backend_conn *b); /* the reaper's */
 void conn_pump(struct backend_conn *b);
+void conn_give_back(struct backend_conn *b); /* to the pool, or closed if its time has come */
 /* Its client needs it no more: clean, it goes back to the pool, else it is closed. */
 void conn_release(struct backend_conn *b, bool clean);
 /* Used so recently that it needs no check. conn_check() asks it something and then calls client_linked() for its client. */
@@ -86,5 +87,6 @@ void lookup_linked(struct lookup *l, struct backend_conn *b);
 void lookup_message(struct lookup *l, char type, const uint8_t *body, size_t len); /* of its backend */
 void lookup_lost(struct lookup *l); /* its backend is gone */
 void lookup_expire(struct worker *w); /* ends those whose pool can't be logged in to */
+void lookup_free_all(struct worker *w);
 
 #endif

@@ -35,9 +35,7 @@ static void cancel_end(struct cancel *x, const char *why)
 	stream_release(&x->stream);
 	if (b && b->state != CONN_DEAD && --b->cancels == 0 && b->free_after_cancel) {
 		b->free_after_cancel = false;
-		b->used_us = w->now_us;
-		pool_give_back(&b->node, w->now_us);
-		pools_serve(b->pool);
+		conn_give_back(b);
 	}
 	if (from) {
 		x->from = NULL;
@@ -135,7 +133,7 @@ static bool cancel_connect(struct client *from, struct backend_conn *b)
 	return true;
 }
 
-/* In line, not linked: its query is answered here and never sent. */
+/* In line, or given a backend that is still being checked: its query is answered here and never sent. */
 static void cancel_waiting(struct client *c)
 {
 	struct client_message m;
@@ -147,6 +145,10 @@ static void cancel_waiting(struct client *c)
 	m = (struct client_message){ .type = head.type, .body = buf_head(in) + WIRE_HEAD, .len = head.body_len };
 	m.have = buf_len(in) - WIRE_HEAD < m.len ? buf_len(in) - WIRE_HEAD : m.len;
 	pool_unwait(&c->line.waiter);
+	if (c->backend) { /* it goes back when it has answered */
+		c->backend->client = NULL;
+		c->backend = NULL;
+	}
 	if (!session_cancel_waiting(&c->session, &m))
 		return;
 	buf_consume(in, WIRE_HEAD + m.have);
@@ -162,7 +164,7 @@ void cancel_begin(struct client *from, uint32_t pid, uint32_t secret)
 	struct client *c = client_by_key(from->worker, pid, secret);
 	struct backend_conn *b = c ? c->backend : NULL;
 
-	if (c && c->line.waiter.pool) {
+	if (c && (c->line.waiter.pool || (b && b->state == CONN_CHECK))) {
 		cancel_waiting(c);
 	} else if (b && b->state == CONN_READY && !session_idle(&c->session) && cancel_connect(from, b)) {
 		client_log(c, LOG_LEVEL_DEBUG, "cancel request passed on");

@@ -33,8 +33,8 @@ struct client {
 	enum client_state state;
 	uint64_t id;
 	struct db_pool *pool;	  /* from the startup packet on; NULL for the console */
-	struct database *database;
-	struct user *user;	  /* as it logged in */
+	struct database *database; /* NULL: the console, or a name that is not in the configuration */
+	struct user *user;	  /* as it logged in; NULL: the console */
 	char *user_name, *database_name;
 	struct backend_conn *backend; /* linked */
 	struct line_place line;

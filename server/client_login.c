@@ -228,7 +228,7 @@ static void find_secret(struct client *c)
 	}
 	if (auth_user && strcmp(auth_user, c->user_name)) {
 		lookup_in = auth_db ? pools_database(w, auth_db, true) : c->database;
-		if (lookup_in) {
+		if (lookup_in && lookup_in->conf) {
 			c->state = CLIENT_LOOKUP;
 			lookup_begin(c, lookup_in, auth_user, d && d->auth_query ? d->auth_query : conf->auth_query);
 			return;
@@ -298,6 +298,8 @@ static void on_session(struct client *c, const struct startup *st)
 		return;
 	}
 	c->database = pools_database(w, c->database_name, true);
+	if (c->database && !c->database->conf)
+		c->database = NULL;
 	if (c->database && c->database->disabled) {
 		char text[200];
 
@@ -397,17 +399,22 @@ static bool start_settings(struct client *c)
 {
 	struct reader r = reader_of(buf_head(&c->params), buf_len(&c->params));
 	const char *options = param(c, "options");
+	bool add_host = c->worker->config->application_name_add_host;
 	char name_and_host[300];
 
 	if (options && !start_options(c, options))
 		return false;
+	if (add_host) { /* for those who give no name */
+		snprintf(name_and_host, sizeof name_and_host, "app - %s:%d", c->address, c->port);
+		start_with(c, "application_name", name_and_host);
+	}
 	while (!r.bad && reader_left(&r)) {
 		const char *name = reader_str(&r, NULL), *value = reader_str(&r, NULL);
 
 		if (!value || !strcmp(name, "user") || !strcmp(name, "database") || !strcmp(name, "options") ||
 		    !strcmp(name, "replication") || !strncmp(name, "_pq_.", 5))
 			continue;
-		if (!strcasecmp(name, "application_name") && c->worker->config->application_name_add_host) {
+		if (!strcasecmp(name, "application_name") && add_host) {
 			snprintf(name_and_host, sizeof name_and_host, "%.150s - %s:%d", value, c->address, c->port);
 			value = name_and_host;
 		}

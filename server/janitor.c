@@ -62,9 +62,15 @@ static void describe_pins(const struct db_pool *p, char *text, size_t cap)
 
 static void waited_too_long(struct client *c)
 {
-	char pins[1500];
+	const struct db_pool *p = c->pool;
+	char pins[1500], failing[300];
 
-	describe_pins(c->pool, pins, sizeof pins);
+	if (p->failing_since_us && !pool_backends(&p->pool)) {
+		snprintf(failing, sizeof failing, "No server connection could be opened: %s", p->last_reason);
+		client_fail(c, "08P01", "query_wait_timeout", failing, NULL);
+		return;
+	}
+	describe_pins(p, pins, sizeof pins);
 	if (*pins)
 		client_log(c, LOG_LEVEL_WARNING, "query_wait_timeout while server connections are pinned: %s", pins);
 	client_fail(c, "08P01", "query_wait_timeout", *pins ? pins : NULL, *pins ? "SHOW PINS on the console lists them." : NULL);

@@ -8,6 +8,7 @@
 #include "server/client.h"
 #include "server/log.h"
 
+enum { LOSSES_MAX = 2 };
 enum lookup_state { LOOKUP_WAITING, LOOKUP_CLEANING, LOOKUP_ASKING };
 
 struct lookup {
@@ -21,6 +22,7 @@ struct lookup {
 	char *query, *user;
 	struct secret found;
 	bool failed, row;
+	int lost; /* backends that went before they had answered */
 	int64_t since_us;
 };
 
@@ -79,11 +81,16 @@ void lookup_begin(struct client *c, struct database *db, const char *auth_user, 
 
 void lookup_abandon(struct client *c)
 {
-	struct lookup *l;
+	struct lookup *l, *next;
 
-	TAILQ_FOREACH (l, &c->worker->lookups, in)
-		if (l->client == c)
-			l->client = NULL;
+	for (l = TAILQ_FIRST(&c->worker->lookups); l; l = next) {
+		next = TAILQ_NEXT(l, in);
+		if (l->client != c)
+			continue;
+		l->client = NULL;
+		if (!l->conn)
+			lookup_end(l);
+	}
 }
 
 static void ask(struct lookup *l)
@@ -204,21 +211,49 @@ void lookup_message(struct lookup *l, char type, const uint8_t *body, size_t len
 	}
 }
 
+/* Asking again harms nobody: a backend that had died unnoticed is no reason to refuse a client. */
 void lookup_lost(struct lookup *l)
 {
 	l->conn = NULL;
+	if (l->client && ++l->lost <= LOSSES_MAX) {
+		l->failed = l->row = false;
+		secret_wipe(&l->found);
+		l->state = LOOKUP_WAITING;
+		pool_wait(&l->pool->pool, &l->line.waiter, nothing(l->worker), l->worker->now_us);
+		return;
+	}
 	l->failed = true;
 	lookup_end(l);
 }
 
-/* Those in line when their pool can't be logged in to, or for too long. */
+void lookup_free_all(struct worker *w)
+{
+	struct lookup *l;
+
+	while ((l = TAILQ_FIRST(&w->lookups))) {
+		l->client = NULL;
+		lookup_end(l);
+	}
+}
+
+/* As for clients: PostgreSQL's own refusal counts at once, a server out of reach is given some time. */
+static bool hopeless(const struct lookup *l)
+{
+	const struct db_pool *p = l->pool;
+	int64_t now_us = l->worker->now_us, limit_us = l->worker->config->query_wait_timeout_us;
+
+	if (p->failing_since_us && (buf_len(&p->last_error) || now_us - p->failing_since_us >= LOGIN_PATIENCE_US))
+		return true;
+	return limit_us && now_us - l->since_us >= limit_us;
+}
+
 void lookup_expire(struct worker *w)
 {
 	struct lookup *l, *next;
 
 	for (l = TAILQ_FIRST(&w->lookups); l; l = next) {
 		next = TAILQ_NEXT(l, in);
-		if (l->conn || (!l->pool->failing_since_us && w->now_us - l->since_us < w->config->query_wait_timeout_us))
+		if (l->conn || !hopeless(l))
 			continue;
 		if (l->pool->failing_since_us)
 			log_line(LOG_LEVEL_WARNING, "auth_query: login of %s failed: %s", l->pool->user->name, l->pool->last_reason);

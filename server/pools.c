@@ -140,15 +140,19 @@ static void database_drop(struct worker *w, struct database *d)
 /* Ends what a removed database still holds; what remains goes when its last connection has gone. */
 static void database_retire(struct worker *w, struct database *d)
 {
-	struct client *c;
-	struct backend_conn *b;
+	struct client *c, *next_c;
+	struct backend_conn *b, *next_b;
 
-	TAILQ_FOREACH (c, &w->clients, in)
-		if (c->database == d && c->state != CLIENT_DEAD)
+	for (c = TAILQ_FIRST(&w->clients); c; c = next_c) {
+		next_c = TAILQ_NEXT(c, in);
+		if (c->database == d)
 			client_fail(c, "57P01", "database removed from the configuration", NULL, NULL);
-	TAILQ_FOREACH (b, &w->backends, in)
-		if (b->pool->database == d && b->state != CONN_DEAD)
+	}
+	for (b = TAILQ_FIRST(&w->backends); b; b = next_b) {
+		next_b = TAILQ_NEXT(b, in);
+		if (b->pool->database == d)
 			conn_close(b, "database removed");
+	}
 }
 
 static bool str_same(const char *a, const char *b)
@@ -182,7 +186,6 @@ void pools_configure(struct worker *w)
 			d->conf = config_find_database(w->config, "*");
 		if (!d->conf) {
 			database_retire(w, d);
-			d->disabled = true;
 			continue;
 		}
 		database_configure(w, d);
@@ -329,21 +332,28 @@ static void make_way(struct db_pool *p)
 		conn_close(oldest, "evicted to make way for another pool");
 }
 
+static void open_wanted(struct db_pool *p)
+{
+	int n = pool_to_open(&p->pool, p->n_clients > 0 || p->database->conf->user, p->worker->now_us);
+
+	while (n-- > 0)
+		conn_open(p);
+}
+
 void pools_serve(struct db_pool *p)
 {
 	struct pool_backend *node;
 	struct pool_waiter *waiter;
-	int n;
 
 	while ((waiter = pool_match(&p->pool, &node, p->worker->now_us)))
 		hand_over(waiter, node);
-	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled)
+	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled || !p->database->conf)
 		return;
-	n = pool_to_open(&p->pool, p->n_clients > 0 || (p->database->conf && p->database->conf->user), p->worker->now_us);
-	while (n-- > 0)
-		conn_open(p);
-	if (pool_blocked_by_others(&p->pool, p->worker->now_us))
+	open_wanted(p);
+	if (pool_blocked_by_others(&p->pool, p->worker->now_us)) {
 		make_way(p);
+		open_wanted(p);
+	}
 }
 
 void pools_serve_all(struct worker *w)

@@ -443,7 +443,7 @@ static void close_everything(struct worker *w)
 	while ((b = TAILQ_FIRST(&w->backends)))
 		conn_close(b, "shutdown");
 	cancel_free_all(w);
-	lookup_expire(w);
+	lookup_free_all(w);
 	reap(w);
 }
 

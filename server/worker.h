@@ -54,7 +54,7 @@ struct user {
 struct database {
 	TAILQ_ENTRY(database) in;
 	char *name;
-	const struct config_database *conf; /* of the running config */
+	const struct config_database *conf; /* of the running config; NULL: gone from it */
 	bool automatic;			    /* made from '*' */
 	bool paused, disabled;
 	int64_t paused_us, unused_since_us;
