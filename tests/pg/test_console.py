@@ -110,6 +110,15 @@ def pooler(cluster):
         front.stop()
 
 
+@pytest.fixture(autouse=True)
+def resumed(request):
+    """A test that fails in a pause doesn't take those after it along."""
+    yield
+    if "pooler" in request.fixturenames:
+        with request.getfixturevalue("pooler").console() as console:
+            console.q("RESUME")
+
+
 # Login ---------------------------------------------------------------------------------------------------------
 
 
