@@ -142,6 +142,18 @@ static void conn_failed(struct backend_conn *b, const char *reason, const uint8_
 	}
 }
 
+/* We and the server don't agree, and won't by waiting: clients are told at once, as by PostgreSQL. */
+static void conn_refused(struct backend_conn *b, const char *reason)
+{
+	struct buf error = { 0 };
+	char text[300];
+
+	snprintf(text, sizeof text, "server login failed: %s", reason);
+	msg_report(&error, 'E', "FATAL", "08P01", text, NULL, NULL);
+	conn_failed(b, reason, buf_head(&error) + WIRE_HEAD, buf_len(&error) - WIRE_HEAD);
+	buf_release(&error);
+}
+
 void conn_timed_out(struct backend_conn *b)
 {
 	struct db_pool *p = b->pool;
@@ -290,7 +302,9 @@ static void on_closed(void *owner, const char *reason)
 
 	worker_turn(w);
 	snprintf(why, sizeof why, "%s", b->stream.eof ? "server conn crashed?" : reason);
-	if (b->state < CONN_READY)
+	if (b->state == CONN_TLS && !b->stream.eof)
+		conn_refused(b, why);
+	else if (b->state < CONN_READY)
 		conn_failed(b, why, NULL, 0);
 	else
 		conn_close(b, why);
@@ -317,7 +331,7 @@ static void on_tls_answer(struct backend_conn *b)
 		if (!stream_start_tls_client(&b->stream, w->server_tls, host, w->config->server_tls_sslmode == SSLMODE_VERIFY_FULL))
 			conn_failed(b, "TLS could not be started", NULL, 0);
 	} else if (w->config->server_tls_sslmode >= SSLMODE_REQUIRE) {
-		conn_failed(b, "server refused SSL", NULL, 0);
+		conn_refused(b, "server refused SSL");
 	} else {
 		send_startup(b);
 	}
@@ -461,18 +475,6 @@ static void login_secret(struct backend_conn *b, struct secret *out)
 		*out = *learned;
 }
 
-/* What we have does not prove us: that will not change by waiting, so clients are told as by PostgreSQL. */
-static void auth_failed(struct backend_conn *b, const char *reason)
-{
-	struct buf error = { 0 };
-	char text[300];
-
-	snprintf(text, sizeof text, "server login failed: %s", reason);
-	msg_report(&error, 'E', "FATAL", "08P01", text, NULL, NULL);
-	conn_failed(b, reason, buf_head(&error) + WIRE_HEAD, buf_len(&error) - WIRE_HEAD);
-	buf_release(&error);
-}
-
 static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t len)
 {
 	enum auth_verdict verdict;
@@ -489,7 +491,7 @@ static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t 
 	verdict = auth_server_feed(b->auth, body, len, stream_out(&b->stream));
 	worker_dirty(b->worker, &b->stream);
 	if (verdict == AUTH_FAIL)
-		auth_failed(b, auth_server_error(b->auth));
+		conn_refused(b, auth_server_error(b->auth));
 	else if (verdict == AUTH_OK) {
 		auth_server_free(b->auth);
 		b->auth = NULL;
