@@ -261,7 +261,8 @@ static void parse_unnamed(struct session *s, struct parse *p)
 static enum session_verdict parse_taken(struct session *s, struct parse *p, struct stmt *taken)
 {
 	char name[STMT_NAME_MAX];
-	enum session_verdict verdict = ensure_stmt(s, taken, false);
+	bool failed = s->backend->status == 'E'; /* which is what is wrong then */
+	enum session_verdict verdict = failed ? SESSION_NEXT : ensure_stmt(s, taken, false);
 	struct owed *o;
 
 	if (verdict != SESSION_NEXT)
@@ -272,6 +273,10 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	if (!(o->name = strdup(p->name))) /* for the error's text */
 		abort();
+	if (failed && !set_has(&s->backend->prepared, taken)) { /* unless it ends the transaction: then it must not stay */
+		ledger_push(&s->backend->owed, OWED_CLOSE, true);
+		send_close_stmt(s, name);
+	}
 	return SESSION_NEXT;
 }
 

@@ -137,7 +137,8 @@ static char *show_requests(const struct buf *in)
 		else if (m[0] == 'D' || m[0] == 'C')
 			buf_printf(&out, "(%s)", body);
 		else if (m[0] == 'B') {
-			buf_printf(&out, "(%s,%s", reader_str(&r, NULL), body + strlen(body) + 1);
+			buf_printf(&out, "(%s,%s", body, body + strlen(body) + 1);
+			reader_str(&r, NULL);
 			reader_str(&r, NULL);
 			n = reader_u16(&r);
 			reader_bytes(&r, n * 2);
