@@ -1,0 +1,298 @@
+/* links: state/pool.c state/settings.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "state/pool.h"
+
+static struct settings_store *store;
+static const struct settings *plain, *other;
+
+static int open_store(void **state)
+{
+	store = settings_store_new();
+	plain = settings_empty(store);
+	other = settings_with(plain, "x", "1");
+	return 0;
+}
+
+static int close_store(void **state)
+{
+	settings_release(plain);
+	settings_release(other);
+	settings_store_free(store);
+	return 0;
+}
+
+struct fake {
+	struct pool_backend node;
+	struct backend facts;
+};
+
+static void fake_open(struct pool *p, struct fake *f, const struct settings *applied, int64_t now)
+{
+	f->facts.applied = applied;
+	f->node.facts = &f->facts;
+	pool_opening(p, &f->node, now);
+}
+
+static void fake_idle(struct pool *p, struct fake *f, const struct settings *applied, int64_t now)
+{
+	fake_open(p, f, applied, now);
+	pool_opened(&f->node, now);
+}
+
+static void who_waits_is_served_in_line_and_nobody_overtakes(void **state)
+{
+	struct pool p;
+	struct pool_waiter w[3] = { 0 };
+	struct fake f = { 0 };
+	struct pool_backend *b;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 1;
+	for (int i = 0; i < 3; i++)
+		pool_wait(&p, &w[i], plain, i);
+	assert_null(pool_match(&p, &b, 5));
+	fake_idle(&p, &f, plain, 5);
+	assert_null(pool_take(&p, plain, 5)); /* idle, but for those in line */
+	pool_unwait(&w[1]);
+	pool_unwait(&w[1]);
+	assert_ptr_equal(pool_match(&p, &b, 6), &w[0]);
+	assert_ptr_equal(b, &f.node);
+	assert_null(w[0].pool);
+	assert_null(pool_match(&p, &b, 7));
+	pool_give_back(&f.node, 8);
+	assert_ptr_equal(pool_match(&p, &b, 9), &w[2]);
+	assert_int_equal(p.n_waiting, 0);
+	pool_gone(&f.node);
+	pool_gone(&f.node);
+	assert_int_equal(pool_backends(&p), 0);
+}
+
+static void the_backend_with_the_clients_settings_comes_first_then_the_last_used(void **state)
+{
+	struct pool p;
+	struct fake f[3] = { 0 };
+
+	pool_init(&p, NULL, NULL);
+	p.size = 3;
+	for (int i = 0; i < 3; i++)
+		fake_idle(&p, &f[i], i == 0 ? other : plain, i);
+	assert_ptr_equal(pool_take(&p, plain, 10), &f[2].node);
+	assert_ptr_equal(pool_take(&p, other, 10), &f[0].node);
+	assert_ptr_equal(pool_take(&p, other, 10), &f[1].node);
+	assert_null(pool_take(&p, plain, 10));
+	pool_give_back(&f[1].node, 11);
+	pool_give_back(&f[0].node, 12);
+	pool_give_back(&f[2].node, 13);
+	p.fifo = true;
+	assert_ptr_equal(pool_take(&p, other, 14), &f[0].node);
+	p.paused = true;
+	assert_null(pool_take(&p, plain, 15));
+	p.paused = false;
+	f[2].facts.applied = f[1].facts.applied = other;
+	assert_ptr_equal(pool_take(&p, plain, 15), &f[1].node);
+}
+
+static void the_reserve_is_there_for_who_has_waited_long_enough(void **state)
+{
+	struct pool p;
+	struct pool_waiter w[3] = { 0 };
+	struct fake f = { 0 };
+
+	pool_init(&p, NULL, NULL);
+	p.size = 1;
+	p.reserve = 1;
+	p.reserve_after_us = 1000;
+	fake_open(&p, &f, plain, 0);
+	pool_opened(&f.node, 0);
+	assert_non_null(pool_take(&p, plain, 0));
+	for (int i = 0; i < 3; i++)
+		pool_wait(&p, &w[i], plain, 100);
+	assert_int_equal(pool_to_open(&p, true, 1099), 0);
+	assert_int_equal(pool_to_open(&p, true, 1100), 1);
+	p.reserve_after_us = 0;
+	assert_int_equal(pool_to_open(&p, true, 100000), 0);
+}
+
+static void a_failing_server_is_tried_ever_less_often_one_at_a_time_and_never_in_step(void **state)
+{
+	struct pool p;
+	struct pool_waiter w[5] = { 0 };
+	struct fake f = { 0 };
+	int64_t now = 1000000, least;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 10;
+	p.retry_max_us = 300 * 1000;
+	for (int i = 0; i < 5; i++)
+		pool_wait(&p, &w[i], plain, now);
+	assert_int_equal(pool_to_open(&p, true, now), 5);
+	for (int64_t after = 50000; after < 5000000; after *= 2) {
+		int64_t full = after < 300000 ? after : 300000;
+
+		pool_failed(&p, now, 0);
+		assert_int_equal(p.retry_at_us, now + full);
+		assert_int_equal(pool_to_open(&p, true, now + full - 1), 0);
+		assert_int_equal(pool_to_open(&p, true, now + full), 1);
+	}
+	for (uint32_t random = 0; random < 5000; random += 37) {
+		pool_failed(&p, now, random);
+		least = now + 300000 - 300000 / 4;
+		assert_true(p.retry_at_us > least && p.retry_at_us <= now + 300000);
+	}
+	fake_open(&p, &f, plain, now + 300000);
+	assert_int_equal(pool_to_open(&p, true, now + 400000), 0); /* one attempt is under way */
+	pool_opened(&f.node, now);
+	pool_succeeded(&p);
+	assert_int_equal(pool_to_open(&p, true, now), 5);
+}
+
+static void who_waits_for_another_pools_room_is_told_apart(void **state)
+{
+	struct pool_limit database = { .max = 1 };
+	struct pool one, two;
+	struct pool_waiter w = { 0 };
+	struct fake f = { 0 };
+
+	pool_init(&one, &database, NULL);
+	pool_init(&two, &database, NULL);
+	one.size = two.size = 1;
+	fake_idle(&one, &f, plain, 0);
+	assert_false(pool_blocked_by_others(&two, 0));
+	pool_wait(&two, &w, plain, 0);
+	assert_true(pool_blocked_by_others(&two, 0));
+	assert_int_equal(pool_to_open(&two, true, 0), 0);
+	two.size = 0; /* its own limit comes first */
+	assert_false(pool_blocked_by_others(&two, 0));
+	two.size = 1;
+	pool_gone(&f.node);
+	assert_false(pool_blocked_by_others(&two, 0));
+	assert_int_equal(pool_to_open(&two, true, 0), 1);
+}
+
+static void a_minimum_is_kept_only_for_pools_with_clients(void **state)
+{
+	struct pool p;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 5;
+	p.min = 3;
+	assert_int_equal(pool_to_open(&p, false, 0), 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 3);
+	p.size = 2;
+	assert_int_equal(pool_to_open(&p, true, 0), 2);
+}
+
+enum { POOLS = 3, NODES = 60, WAITERS = 40, STEPS = 200000 };
+
+static int place_count(const struct fake *f, const struct pool *p, enum pool_place place)
+{
+	int n = 0;
+
+	for (int i = 0; i < NODES; i++)
+		n += f[i].node.pool == p && f[i].node.place == place;
+	return n;
+}
+
+static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
+{
+	static struct fake f[NODES];
+	static struct pool_waiter w[WAITERS];
+	struct pool_limit database = { .max = 9 }, users[2] = { { .max = 5 }, { .max = 0 } };
+	struct pool pools[POOLS];
+	struct pool_backend *b;
+	int64_t now = 0;
+	int most = 0;
+
+	srand(20240131);
+	for (int i = 0; i < POOLS; i++) {
+		pool_init(&pools[i], &database, &users[i % 2]);
+		pools[i].size = 2 + i;
+		pools[i].reserve = i;
+		pools[i].reserve_after_us = 300;
+		pools[i].min = i / 2;
+	}
+	for (int step = 0; step < STEPS; step++) {
+		struct pool *p = &pools[rand() % POOLS];
+		struct fake *one = &f[rand() % NODES];
+		struct pool_waiter *waiter = &w[rand() % WAITERS];
+		int total = 0, open;
+
+		now += rand() % 20;
+		switch (rand() % 8) {
+		case 0:
+			if (!waiter->pool && !pool_take(p, rand() % 2 ? plain : other, now))
+				pool_wait(p, waiter, plain, now);
+			break;
+		case 1:
+			pool_match(p, &b, now);
+			break;
+		case 2:
+		case 3:
+			open = pool_to_open(p, rand() % 2, now);
+			for (int i = 0; i < NODES && open > 0; i++)
+				if (f[i].node.place == PLACE_NONE) {
+					fake_open(p, &f[i], rand() % 2 ? plain : other, now);
+					open--;
+				}
+			assert_int_equal(open, 0);
+			break;
+		case 4:
+			if (one->node.place == PLACE_OPENING) {
+				if (rand() % 4) {
+					pool_opened(&one->node, now);
+					pool_succeeded(one->node.pool);
+				} else {
+					pool_failed(one->node.pool, now, (uint32_t)rand());
+					pool_gone(&one->node);
+				}
+			}
+			break;
+		case 5:
+			if (one->node.place == PLACE_ACTIVE)
+				pool_give_back(&one->node, now);
+			break;
+		case 6:
+			if (rand() % 4 == 0)
+				pool_gone(&one->node);
+			break;
+		case 7:
+			if (rand() % 4 == 0)
+				pool_unwait(waiter);
+			break;
+		}
+		for (int i = 0; i < POOLS; i++) {
+			assert_true(pool_backends(&pools[i]) <= pools[i].size + pools[i].reserve);
+			assert_int_equal(pools[i].n_idle, place_count(f, &pools[i], PLACE_IDLE));
+			assert_int_equal(pools[i].n_active, place_count(f, &pools[i], PLACE_ACTIVE));
+			assert_int_equal(pools[i].n_opening, place_count(f, &pools[i], PLACE_OPENING));
+			total += pool_backends(&pools[i]);
+		}
+		assert_int_equal(total, database.count);
+		assert_true(total <= 9);
+		assert_int_equal(users[0].count, pool_backends(&pools[0]) + pool_backends(&pools[2]));
+		assert_true(users[0].count <= 5);
+		most = total > most ? total : most;
+	}
+	assert_int_equal(most, 9); /* the walk has been to the limits */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_waits_is_served_in_line_and_nobody_overtakes),
+		cmocka_unit_test(the_backend_with_the_clients_settings_comes_first_then_the_last_used),
+		cmocka_unit_test(the_reserve_is_there_for_who_has_waited_long_enough),
+		cmocka_unit_test(a_failing_server_is_tried_ever_less_often_one_at_a_time_and_never_in_step),
+		cmocka_unit_test(who_waits_for_another_pools_room_is_told_apart),
+		cmocka_unit_test(a_minimum_is_kept_only_for_pools_with_clients),
+		cmocka_unit_test(every_limit_holds_at_every_instant_of_a_long_walk),
+	};
+
+	return cmocka_run_group_tests(tests, open_store, close_store);
+}
