@@ -367,10 +367,12 @@ class Stage:
         for noise in self.noise.values():
             noise.forget()
         self.cluster.throw_out()
-        if not self.pooler.alive():
+        if not self.pooler.answers():
+            what = "hangs" if self.pooler.alive() else "died"
+            self.pooler.process.kill()
             output = self.pooler.process.output() + self.pooler.reports()
             self.pooler.start()
-            raise AssertionError("the pooler died\n" + output)
+            raise AssertionError("the pooler %s\n%s" % (what, output))
         self._settle()
 
     def _settle(self):

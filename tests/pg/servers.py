@@ -455,6 +455,15 @@ class Pooler:
     def alive(self):
         return self.kind == "direct" or bool(self.process and self.process.alive())
 
+    def answers(self):
+        """Whether its console still does."""
+        if self.kind == "direct":
+            return True
+        try:
+            return self.alive() and bool(self.show("VERSION"))
+        except (OSError, AssertionError, rawpg.Deadline, rawpg.Gone):
+            return False
+
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.process.pid))
 

@@ -386,6 +386,9 @@ def test_ten_clients_on_a_pool_of_three(pooler, cluster):
         if client.is_alive():
             failures.append("client %d is stuck" % client.number)
     if failures:
+        if pooler.kind == "pgporter" and pooler.answers():
+            failures += [str(row) for what in ("POOLS", "PINS", "SERVERS") for row in pooler.show(what)
+                         if row.get("database") == "p3"]
         cluster.throw_out()
     assert not failures, "\n".join(failures)
     assert all(client.rounds for client in clients), [client.rounds for client in clients]

@@ -74,7 +74,8 @@ def test_accepted_or_refused(s, params):
         return
     for name in SHOWN:
         a.q("SHOW " + name)
-    a.q("SELECT current_setting('my.a', true), current_setting('app.tenant', true), current_user")
+    a.q("SELECT coalesce(current_setting('my.a', true), ''), coalesce(current_setting('app.tenant', true), ''), "
+        "current_user")
     a.q("SELECT v FROM t")
     a.q("SHOW ignore_system_indexes")
 

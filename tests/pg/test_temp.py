@@ -40,8 +40,7 @@ def test_other_kinds(s):
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DISCARD TEMP"),
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DISCARD ALL"),
             ("CREATE TEMP TABLE tt AS SELECT 1 AS n", "SELECT * FROM tt", "DROP TABLE IF EXISTS tt, nothing"),
-            ("CREATE TEMP TABLE IF NOT EXISTS tt (n int)", "CREATE TEMP TABLE IF NOT EXISTS tt (n int)",
-             "DROP TABLE tt"),
+            ("CREATE TEMP TABLE IF NOT EXISTS tt (n int)", "SELECT * FROM tt", "DROP TABLE tt"),
             ("SET search_path = pg_temp, public; CREATE TABLE tt (n int)", "SELECT * FROM tt", "DROP TABLE tt")):
         a.pins(make)
         a.q(use)
