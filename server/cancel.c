@@ -9,6 +9,7 @@
 #include "parser/wire.h"
 #include "server/backend_conn.h"
 #include "server/client.h"
+#include "server/console.h"
 #include "server/log.h"
 #include "server/socket.h"
 

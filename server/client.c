@@ -298,6 +298,11 @@ static void query_ended(struct client *c)
 		c->pool->traffic.query_time_us += (uint64_t)(w->now_us - c->query_us);
 	c->busy = false;
 	c->idle_us = c->query_us = w->now_us;
+	/* Session pooling would keep a backend that is to be closed for as long as its client stays. */
+	if (b && b->close_needed && b->facts.status == 'I' && c->session.through && w->config->server_fast_close) {
+		client_fail(c, "57P01", "database configuration changed", NULL, NULL);
+		return;
+	}
 	if (b && b->facts.status == 'I') {
 		c->pool->traffic.xact_time_us += (uint64_t)(w->now_us - c->xact_us);
 		c->xact_us = w->now_us;
@@ -488,7 +493,7 @@ static void console_pump(struct client *c)
 {
 	struct client_message m;
 
-	while (c->state == CLIENT_CONSOLE && buf_len(&c->stream.in) && message_at(c, &m)) {
+	while (c->state == CLIENT_CONSOLE && !c->wait && buf_len(&c->stream.in) && message_at(c, &m)) {
 		char *body;
 
 		if (m.len > 65536) {
