@@ -1,0 +1,326 @@
+/* links: state/session.c state/session_extended.c state/session_query.c state/session_local.c state/session_effects.c state/session_task.c state/session_reply.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects.c parser/effects_memory.c parser/effects_parse.c parser/effects_set.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/wire.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* What a session tells its backend and its client, message by message, for each rule it follows. */
+#include "tests/unit/fake_session.h"
+
+#define CLOSE_SET "C(Spgporter_set) C(Ppgporter_set) "
+
+static struct world w;
+
+static int open_world(void **state)
+{
+	world_init(&w, 3, 2);
+	return 0;
+}
+
+/* Which also proves that every reference was given back. */
+static int close_world(void **state)
+{
+	world_release(&w);
+	return 0;
+}
+
+static void a_statement_that_touches_nothing_goes_through_as_it_is(void **state)
+{
+	client_says(&w, 0, "Q:SELECT 1", "T D( 1) C(SELECT 1) Z(I)");
+	server_was_told(&w, 0, "Q(SELECT 1)");
+	assert_null(w.clients[0].on);
+	assert_int_equal(w.counters.queries, 1);
+	assert_int_equal(w.counters.replays, 0);
+}
+
+static void settings_are_put_on_another_backend_before_the_message_that_was_held(void **state)
+{
+	const struct settings *wanted;
+
+	client_says(&w, 0, "Q:SET work_mem = 'a'", "C(SET) Z(I)");
+	wanted = w.clients[0].s.settings;
+	assert_string_equal(settings_get(wanted, "work_mem"), "a");
+	assert_ptr_equal(w.servers[0].facts.applied, wanted);
+	server_forget(&w, 0);
+	w.prefer = 1;
+	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
+	server_was_told(&w, 1, CLOSE_SET "P(pgporter_set,SELECT pg_catalog.set_config($1,$2,false)) "
+			       "B(pgporter_set,pgporter_set,work_mem,a) E(pgporter_set) S Q(SHOW work_mem)");
+	assert_ptr_equal(w.servers[1].facts.applied, wanted);
+	w.prefer = 0;
+	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
+	server_was_told(&w, 0, "Q(SHOW work_mem)");
+}
+
+static void the_next_clients_difference_takes_back_what_the_last_one_set(void **state)
+{
+	client_says(&w, 0, "Q:SET work_mem = 'a'|Q:SET app.x = 'secret'", "C(SET) Z(I) C(SET) Z(I)");
+	client_says(&w, 1, "Q:SHOW app.x", "T D(default) C(SHOW) Z(I)");
+	client_says(&w, 1, "Q:SHOW work_mem", "T D(default) C(SHOW) Z(I)");
+	assert_int_equal(settings_size(w.clients[1].s.settings), 0);
+}
+
+static void nothing_runs_where_the_settings_cannot_be_restored(void **state)
+{
+	unsigned long ran;
+
+	client_says(&w, 0, "Q:SET work_mem = 'a'", "C(SET) Z(I)");
+	settings_set(&w.clients[0].s.settings, "work_mem", "bad"); /* valid when it was set, no longer now */
+	settings_assign(&w.clients[0].s.want, w.clients[0].s.settings);
+	w.prefer = 1;
+	ran = w.servers[1].pg.statements;
+	client_says(&w, 0, "Q:SELECT 1",
+		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\") Z(I)");
+	client_says(&w, 0, "P::SELECT 1|B::|E:|S",
+		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\") Z(I)");
+	assert_int_equal(w.servers[1].pg.statements, ran + 2); /* ours alone */
+	client_says(&w, 0, "Q:RESET work_mem|Q:SHOW work_mem", "C(RESET) Z(I) T D(default) C(SHOW) Z(I)");
+	client_says(&w, 1, "Q:SHOW work_mem", "T D(default) C(SHOW) Z(I)");
+}
+
+static void what_a_transaction_leaves_is_what_postgresql_kept(void **state)
+{
+	client_says(&w, 0, "Q:BEGIN|Q:SET work_mem = 'a'|Q:COMMIT", "C(BEGIN) Z(T) C(SET) Z(T) C(COMMIT) Z(I)");
+	assert_string_equal(settings_get(w.clients[0].s.settings, "work_mem"), "a");
+	client_says(&w, 0, "Q:BEGIN|Q:SET work_mem = 'b'|Q:ROLLBACK", "C(BEGIN) Z(T) C(SET) Z(T) C(ROLLBACK) Z(I)");
+	assert_string_equal(settings_get(w.clients[0].s.settings, "work_mem"), "a");
+	client_says(&w, 0, "Q:BEGIN|Q:SET work_mem = 'b'|Q:SELECT 1/0|Q:COMMIT",
+		    "C(BEGIN) Z(T) C(SET) Z(T) E(22012 division by zero) Z(E) C(ROLLBACK) Z(I)");
+	assert_string_equal(settings_get(w.clients[0].s.settings, "work_mem"), "a");
+	client_says(&w, 0, "Q:SET work_mem = 'b'; SELECT 1/0", "C(SET) E(22012 division by zero) Z(I)");
+	assert_string_equal(settings_get(w.clients[0].s.settings, "work_mem"), "a");
+	assert_ptr_equal(w.servers[0].facts.applied, w.clients[0].s.settings);
+	assert_int_equal(w.counters.observations, 0);
+}
+
+static void a_set_behind_the_end_of_a_transaction_in_one_query_is_asked_about(void **state)
+{
+	client_says(&w, 0, "Q:BEGIN; SET work_mem = 'a'; ROLLBACK; SET app.x = 'b'", "C(BEGIN) C(SET) C(ROLLBACK) C(SET) Z(I)");
+	assert_int_equal(w.counters.observations, 1);
+	assert_string_equal(settings_get(w.clients[0].s.settings, "app.x"), "b");
+	client_says(&w, 1, "Q:SHOW app.x", "T D(default) C(SHOW) Z(I)");
+	client_says(&w, 0, "Q:SHOW app.x|Q:SHOW work_mem", "T D(b) C(SHOW) Z(I) T D(default) C(SHOW) Z(I)");
+}
+
+static void a_savepoint_rolled_back_makes_it_ask(void **state)
+{
+	client_says(&w, 0, "Q:BEGIN|Q:SET work_mem = 'a'|Q:SAVEPOINT s|Q:SET work_mem = 'b'|Q:ROLLBACK TO s|Q:COMMIT",
+		    "C(BEGIN) Z(T) C(SET) Z(T) C(SAVEPOINT) Z(T) C(SET) Z(T) C(ROLLBACK) Z(T) C(COMMIT) Z(I)");
+	assert_int_equal(w.counters.observations, 1);
+	assert_string_equal(settings_get(w.clients[0].s.settings, "work_mem"), "a");
+}
+
+static void a_setting_local_to_its_transaction_is_left_to_postgresql(void **state)
+{
+	client_says(&w, 0, "Q:BEGIN|Q:SET LOCAL work_mem = 'a'|Q:SHOW work_mem|Q:COMMIT|Q:SHOW work_mem",
+		    "C(BEGIN) Z(T) C(SET) Z(T) T D(a) C(SHOW) Z(T) C(COMMIT) Z(I) T D(default) C(SHOW) Z(I)");
+	assert_int_equal(settings_size(w.clients[0].s.settings), 0);
+	assert_int_equal(w.counters.observations, 0);
+}
+
+static void a_reset_goes_back_to_the_clients_own_startup_value(void **state)
+{
+	client_start_with(&w, 0, "timezone", "mine");
+	client_says(&w, 0, "Q:SET timezone = 'a'|Q:RESET timezone|Q:SHOW timezone",
+		    "C(SET) S(TimeZone=a) Z(I) C(RESET) S(TimeZone=mine) Z(I) T D(mine) C(SHOW) Z(I)");
+	client_says(&w, 0, "Q:SET timezone = 'a'|P::RESET timezone|B::|E:|S|P::SHOW timezone|B::|E:|S",
+		    "C(SET) S(TimeZone=a) Z(I) 1 2 C(RESET) S(TimeZone=mine) Z(I) 1 2 D(mine) C(SHOW) Z(I)");
+	client_says(&w, 0, "Q:SET timezone = 'a'|Q:SELECT 1; RESET ALL; SHOW timezone",
+		    "C(SET) S(TimeZone=a) Z(I) T D( 1) C(SELECT 1) C(RESET) T D(mine) C(SHOW) S(TimeZone=mine) Z(I)");
+	client_says(&w, 1, "Q:SHOW timezone", "T D(default) C(SHOW) Z(I)");
+}
+
+static void drivers_reset_batches_are_answered_without_a_backend(void **state)
+{
+	client_start_with(&w, 0, "timezone", "mine");
+	client_says(&w, 0, "Q:SET timezone = 'a'|P:s:SELECT 1|S", "C(SET) S(TimeZone=a) Z(I) 1 Z(I)");
+	server_forget(&w, 0);
+	client_says(&w, 0, "Q:DISCARD ALL", "C(DISCARD ALL) S(TimeZone=mine) Z(I)");
+	client_says(&w, 0, "Q:SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL",
+		    "T D() C(SELECT 1) C(CLOSE CURSOR ALL) C(UNLISTEN) C(RESET) Z(I)");
+	client_says(&w, 0, "Q:DEALLOCATE ALL|S|H", "C(DEALLOCATE ALL) Z(I) Z(I)");
+	server_was_told(&w, 0, "");
+	assert_int_equal(w.counters.local_answers, 3);
+	client_says(&w, 0, "B::s|E:|S|Q:SHOW timezone", "E(26000 prepared statement \"s\" does not exist) Z(I) T D(mine) C(SHOW) Z(I)");
+}
+
+static void discard_all_in_a_transaction_is_for_postgresql_to_refuse(void **state)
+{
+	client_says(&w, 0, "Q:BEGIN|Q:DISCARD ALL|Q:ROLLBACK",
+		    "C(BEGIN) Z(T) E(25001 DISCARD ALL cannot run inside a transaction block) Z(E) C(ROLLBACK) Z(I)");
+}
+
+static void what_clients_read_of_parameters_is_told_before_ready_for_query(void **state)
+{
+	client_says(&w, 0, "Q:SET timezone = 'a'", "C(SET) S(TimeZone=a) Z(I)");
+	client_says(&w, 1, "Q:SET timezone = 'b'|Q:SELECT 1", "C(SET) S(TimeZone=b) Z(I) T D( 1) C(SELECT 1) Z(I)");
+	client_says(&w, 0, "Q:SELECT 1", "T D( 1) C(SELECT 1) Z(I)");
+	client_says(&w, 2, "Q:SELECT 1", "T D( 1) C(SELECT 1) Z(I)");
+	assert_int_equal(settings_size(w.clients[2].s.settings), 0); /* nothing sticks to who comes next */
+	client_says(&w, 0, "Q:BEGIN|Q:SET timezone = 'c'|Q:ROLLBACK",
+		    "C(BEGIN) Z(T) C(SET) S(TimeZone=c) Z(T) C(ROLLBACK) S(TimeZone=a) Z(I)");
+}
+
+static void a_lock_pins_until_it_is_given_back(void **state)
+{
+	client_says(&w, 0, "Q:SELECT pg_advisory_lock(1)", "T D() C(SELECT 1) Z(I)");
+	assert_ptr_equal(w.clients[0].on, &w.servers[0]);
+	assert_int_equal(w.clients[0].s.pins, PIN_LOCK);
+	assert_string_equal(w.clients[0].s.pin_text, "SELECT pg_advisory_lock(1)");
+	assert_false(session_releasable(&w.clients[0].s));
+	assert_true(session_idle(&w.clients[0].s));
+	client_says(&w, 1, "Q:SELECT 1", "T D( 1) C(SELECT 1) Z(I)");
+	server_was_told(&w, 1, "Q(SELECT 1)");
+	client_says(&w, 0, "Q:SELECT pg_advisory_unlock(1)", "T D() C(SELECT 1) Z(I)");
+	assert_null(w.clients[0].on);
+	assert_int_equal(w.counters.pins, 1);
+}
+
+static void what_an_opaque_statement_set_is_found_and_carried(void **state)
+{
+	client_says(&w, 0, "Q:DO 'search_path a'", "C(DO) Z(I)");
+	assert_int_equal(w.counters.observations, 1);
+	w.prefer = 1;
+	client_says(&w, 0, "Q:SHOW search_path", "T D(a) C(SHOW) Z(I)");
+	client_says(&w, 1, "Q:SHOW search_path", "T D(default) C(SHOW) Z(I)");
+}
+
+static void messages_of_the_next_batch_wait_for_ready_for_query(void **state)
+{
+	struct client *c = &w.clients[0];
+
+	put_script(&c->in, "Q:SELECT 1|Q:SELECT 2");
+	assert_true(client_turn(&w, c));
+	assert_true(client_turn(&w, c));
+	assert_true(c->held);
+	server_was_told(&w, 0, "Q(SELECT 1)");
+	world_run(&w);
+	server_was_told(&w, 0, "Q(SELECT 2)");
+	buf_reset(&c->out);
+}
+
+static void an_earlier_executes_reply_does_not_let_past_the_barrier_behind_it(void **state)
+{
+	struct client *c = &w.clients[0];
+
+	put_script(&c->in, "P::SELECT 1|B::|E:|P::SET search_path = 'a'|B::|E:|P:s:SELECT parsed|S");
+	while (!c->held)
+		assert_true(client_turn(&w, c));
+	for (int i = 0; i < 3; i++)
+		assert_true(server_turn(&w.servers[0]));
+	while (buf_len(&w.servers[0].pg.out))
+		reply_turn(&w, &w.servers[0]);
+	assert_false(client_turn(&w, c)); /* the SET has not been answered */
+	client_says(&w, 0, "B::s|E:|S", "1 2 D( 1) C(SELECT 1) 1 2 C(SET) 1 Z(I) 2 D(a) C(SELECT 1) Z(I)");
+}
+
+static void a_query_in_a_batch_that_has_failed_is_skipped_with_it(void **state)
+{
+	client_says(&w, 0, "B::nosuch|Q:SELECT 2|S|Q:SELECT 3",
+		    "E(26000 prepared statement \"nosuch\" does not exist) Z(I) T D( 3) C(SELECT 1) Z(I)");
+	client_says(&w, 0, "P::SELECT 1|B::|E:|Q:SELECT 2", "1 2 D( 1) C(SELECT 1) T D( 2) C(SELECT 1) Z(I)");
+}
+
+static void a_task_skipped_with_the_clients_batch_is_given_up(void **state)
+{
+	client_says(&w, 0, "P:s:SELECT parsed|D:S:s|S", "1 t T Z(I)");
+	w.prefer = 1;
+	client_says(&w, 0, "B::nosuch|B::s|E:|S|Q:SELECT 1",
+		    "E(26000 prepared statement \"nosuch\" does not exist) Z(I) T D( 1) C(SELECT 1) Z(I)");
+	client_says(&w, 0, "B::s|E:|S", "2 D(default) C(SELECT 1) Z(I)");
+}
+
+static void copy_data_sent_ahead_waits_for_the_copy(void **state)
+{
+	client_says(&w, 0, "Q:COPY t FROM STDIN|d|d|c|Q:SELECT 1", "G C(COPY 1) Z(I) T D( 1) C(SELECT 1) Z(I)");
+	client_says(&w, 0, "Q:COPY t FROM STDIN|d|f", "G E(57014 COPY from stdin failed) Z(I)");
+	client_says(&w, 0, "Q:COPY t FROM STDIN|Q:SELECT 2|Q:SELECT 3", "G E(08P01 unexpected message type) Z(I) T D( 3) C(SELECT 1) Z(I)");
+}
+
+static void in_an_extended_copy_sync_is_dropped_and_its_end_is_awaited(void **state)
+{
+	client_says(&w, 0, "P::COPY t FROM STDIN|B::|E:|S|d|H|c|S", "1 2 G C(COPY 1) Z(I)");
+	server_was_told(&w, 0, "P(,COPY t FROM STDIN) B(,) E() H d c H S");
+	client_says(&w, 0, "P::COPY t FROM STDIN|B::|E:|d|f|P::x|S|Q:SELECT 1",
+		    "1 2 G E(57014 COPY from stdin failed) Z(I) T D( 1) C(SELECT 1) Z(I)");
+}
+
+static void without_state_carried_the_sync_behind_a_copy_is_known_to_be_ignored(void **state)
+{
+	w.clients[0].s.carry = false;
+	client_says(&w, 0, "P::COPY t FROM STDIN|B::|E:|S|d|c|S|Q:SELECT 1", "1 2 G C(COPY 1) Z(I) T D( 1) C(SELECT 1) Z(I)");
+}
+
+static void a_cancel_while_waiting_is_answered_as_postgresql_would(void **state)
+{
+	struct client *c = &w.clients[0];
+	struct client_message query = { .type = 'Q', .body = (const uint8_t *)"SELECT 1", .have = 9, .len = 9 };
+	struct client_message parse = { .type = 'P', .body = (const uint8_t *)"\0SELECT 1\0\0", .have = 12, .len = 12 };
+
+	assert_int_equal(session_from_client(&c->s, &query), SESSION_LINK);
+	assert_true(session_cancel_waiting(&c->s, &query));
+	assert_int_equal(session_from_client(&c->s, &parse), SESSION_LINK);
+	assert_true(session_cancel_waiting(&c->s, &parse));
+	client_says(&w, 0, "B::|E:|S|Q:SELECT 1",
+		    "E(57014 canceling statement due to user request) Z(I) E(57014 canceling statement due to user request) Z(I) "
+		    "T D( 1) C(SELECT 1) Z(I)");
+}
+
+static void a_session_with_a_backend_of_its_own_lets_everything_through(void **state)
+{
+	struct client *c = &w.clients[0];
+
+	c->s.through = true;
+	client_says(&w, 0, "P:s:SELECT 1|B::s|E:|S|Q:SET timezone = 'a'", "1 2 D( 1) C(SELECT 1) Z(I) C(SET) S(TimeZone=a) Z(I)");
+	server_was_told(&w, 0, "P(s,SELECT 1) B(,s) E() S Q(SET timezone = 'a')");
+	assert_ptr_equal(c->on, &w.servers[0]);
+	assert_true(session_idle(&c->s));
+	put_script(&c->in, "Q:COPY t FROM STDIN|d");
+	world_run(&w);
+	put_script(&c->in, "c");
+	assert_true(client_turn(&w, c));
+	assert_false(session_idle(&c->s)); /* CopyDone was sent, its answer is owed */
+	assert_false(session_unlink(&c->s));
+	c->on = NULL;
+	buf_reset(&c->out);
+	server_close(&w.servers[0]);
+}
+
+static void a_message_that_postgresql_does_not_know_is_refused(void **state)
+{
+	struct client_message m = { .type = 'y' };
+
+	assert_int_equal(session_from_client(&w.clients[0].s, &m), SESSION_REFUSE);
+	assert_string_equal(w.clients[0].s.refusal_code, "08P01");
+	m.type = 'X';
+	assert_int_equal(session_from_client(&w.clients[0].s, &m), SESSION_END);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_statement_that_touches_nothing_goes_through_as_it_is),
+		T(settings_are_put_on_another_backend_before_the_message_that_was_held),
+		T(the_next_clients_difference_takes_back_what_the_last_one_set),
+		T(nothing_runs_where_the_settings_cannot_be_restored),
+		T(what_a_transaction_leaves_is_what_postgresql_kept),
+		T(a_set_behind_the_end_of_a_transaction_in_one_query_is_asked_about),
+		T(a_savepoint_rolled_back_makes_it_ask),
+		T(a_setting_local_to_its_transaction_is_left_to_postgresql),
+		T(a_reset_goes_back_to_the_clients_own_startup_value),
+		T(drivers_reset_batches_are_answered_without_a_backend),
+		T(discard_all_in_a_transaction_is_for_postgresql_to_refuse),
+		T(what_clients_read_of_parameters_is_told_before_ready_for_query),
+		T(a_lock_pins_until_it_is_given_back),
+		T(what_an_opaque_statement_set_is_found_and_carried),
+		T(messages_of_the_next_batch_wait_for_ready_for_query),
+		T(an_earlier_executes_reply_does_not_let_past_the_barrier_behind_it),
+		T(a_query_in_a_batch_that_has_failed_is_skipped_with_it),
+		T(a_task_skipped_with_the_clients_batch_is_given_up),
+		T(copy_data_sent_ahead_waits_for_the_copy),
+		T(in_an_extended_copy_sync_is_dropped_and_its_end_is_awaited),
+		T(without_state_carried_the_sync_behind_a_copy_is_known_to_be_ignored),
+		T(a_cancel_while_waiting_is_answered_as_postgresql_would),
+		T(a_session_with_a_backend_of_its_own_lets_everything_through),
+		T(a_message_that_postgresql_does_not_know_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
