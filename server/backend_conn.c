@@ -225,7 +225,8 @@ bool conn_fresh_enough(const struct backend_conn *b)
 {
 	const struct config *c = b->worker->config;
 
-	return !*c->server_check_query || b->worker->now_us - b->used_us < c->server_check_delay_us;
+	/* Equal, for a delay of 0: it has answered in this very turn. */
+	return !*c->server_check_query || b->worker->now_us - b->used_us <= c->server_check_delay_us;
 }
 
 void conn_check(struct backend_conn *b)

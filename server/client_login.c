@@ -423,14 +423,39 @@ static bool start_settings(struct client *c)
 	return true;
 }
 
-/* idle_session_timeout is about the client; a pooled backend that had it would be killed while it waits for the next. */
+/* A number with one of PostgreSQL's units of time; without, it is milliseconds. */
+static bool read_time(const char *text, int64_t *out_us)
+{
+	static const struct {
+		const char *name;
+		double us;
+	} units[] = { { "", 1e3 }, { "us", 1 }, { "ms", 1e3 }, { "s", 1e6 }, { "min", 60e6 }, { "h", 3600e6 }, { "d", 86400e6 } };
+	char *end;
+	double n = strtod(text, &end);
+	size_t len;
+
+	if (end == text || !(n >= 0 && n <= INT32_MAX))
+		return false;
+	end += strspn(end, " \t\n");
+	len = strcspn(end, " \t\n");
+	if (end[len + strspn(end + len, " \t\n")])
+		return false;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (strlen(units[i].name) == len && !strncmp(units[i].name, end, len)) {
+			*out_us = (int64_t)(n * units[i].us);
+			return true;
+		}
+	return false;
+}
+
+/* idle_session_timeout is about the client; a pooled backend that had it would be killed while it waits for the next. What
+ * isn't a time is left to PostgreSQL, which refuses it. */
 static void take_idle_session_timeout(struct client *c)
 {
 	const char *value = settings_get(c->session.base, "idle_session_timeout");
 
-	if (!value)
+	if (!value || !read_time(value, &c->idle_session_timeout_us))
 		return;
-	c->idle_session_timeout_us = strtoll(value, NULL, 10) * 1000; /* milliseconds */
 	session_start_with(&c->session, "idle_session_timeout", NULL);
 }
 
@@ -577,7 +602,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 	c->idle_us = c->worker->now_us;
 	worker_dirty(c->worker, &c->stream);
 	buf_release(&c->params);
-	if (buf_len(&c->stream.in))
+	if (c->backend || buf_len(&c->stream.in)) /* it may have to be given back */
 		client_schedule(c);
 }
 

@@ -298,13 +298,26 @@ class Cluster:
             os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C", "--no-sync", "--no-instructions"]), check=True, cwd="/", stdout=subprocess.DEVNULL)
         space.write("data/pg_hba.conf", HBA)
-        command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
-                   "-h", "127.0.0.1"]
+        self.command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
+                        "-h", "127.0.0.1"]
         for name, value in SETTINGS.items():
-            command += ["-c", "%s=%s" % (name, value)]
-        self.process = Process("postgres", command)
-        self.process.wait_any(self._answers)
+            self.command += ["-c", "%s=%s" % (name, value)]
+        self._start()
         self._fill()
+        self.keeper = self.admin()
+
+    def _start(self):
+        self.process = Process("postgres", self.command)
+        self.process.wait_any(self._answers)
+
+    def halt(self):
+        """Stops the server as an operator would; resume() starts it again."""
+        self.keeper.terminate()
+        self.process.signal(signal.SIGINT)
+        self.process.wait(20)
+
+    def resume(self):
+        self._start()
         self.keeper = self.admin()
 
     def _answers(self):
