@@ -47,11 +47,11 @@ $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h parser/*.[ch] state/*.
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<)) -lcmocka
 
 # The same harness twice: with its own main, which replays files given to it, and as a libFuzzer program (clang).
-$(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch])
+$(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< fuzz/replay.c $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 
-build/fuzz/%: fuzz/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch])
+build/fuzz/%: fuzz/%.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
 	clang -std=gnu11 -I. -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))

@@ -387,8 +387,8 @@ static void begin_query(struct client *c, char type)
 	}
 }
 
-/* Takes one message; false when the pump has to stop. */
-static bool one_message(struct client *c, const struct client_message *m)
+/* Takes one message; false when the pump has to stop. partial: it was begun, and its backend is kept for it. */
+static bool one_message(struct client *c, const struct client_message *m, bool *partial)
 {
 	struct buf *in = &c->stream.in;
 
@@ -411,8 +411,10 @@ static bool one_message(struct client *c, const struct client_message *m)
 		return true;
 	case SESSION_LINK:
 		return request_backend(c);
-	case SESSION_HOLD:
 	case SESSION_MORE:
+		*partial = true;
+		return false;
+	case SESSION_HOLD:
 		return false;
 	case SESSION_END:
 		client_close(c, "client close request");
@@ -468,13 +470,14 @@ static void press_back(struct client *c)
 static void active_pump(struct client *c)
 {
 	struct client_message m;
+	bool partial = false;
 
 	while (c->state == CLIENT_ACTIVE && buf_len(&c->stream.in) && !backend_full(c)) {
 		if (c->stream_left) {
 			stream_rest(c);
 			continue;
 		}
-		if (!message_at(c, &m) || !one_message(c, &m))
+		if (!message_at(c, &m) || !one_message(c, &m, &partial))
 			break;
 	}
 	if (c->state != CLIENT_ACTIVE)
@@ -483,7 +486,7 @@ static void active_pump(struct client *c)
 		worker_dirty(c->worker, &c->backend->stream);
 	if (buf_len(&c->stream.out))
 		worker_dirty(c->worker, &c->stream);
-	if (session_releasable(&c->session))
+	if (!partial && session_releasable(&c->session))
 		give_up_backend(c);
 	press_back(c);
 	count_bytes(c);

@@ -130,6 +130,8 @@ struct portal *portal_put(struct session *s, const char *name)
 
 void portals_clear(struct session *s)
 {
+	stmt_release(s->bound);
+	s->bound = NULL;
 	while (s->portals) {
 		struct portal *p = s->portals;
 
@@ -494,7 +496,8 @@ static const struct settings *settings_for(struct session *s, const struct clien
 	    s->backend->status != 'I' || s->backend->batch)
 		return settings_retain(s->want);
 	e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
-	if (e->n == 1 && (e->stmts[0].kind == STMT_SET || e->stmts[0].kind == STMT_RESET) && e->stmts[0].name)
+	/* A value that PostgreSQL merges with the old one (datestyle) has no text of its own. */
+	if (e->n == 1 && e->stmts[0].name && (e->stmts[0].kind == STMT_RESET || (e->stmts[0].kind == STMT_SET && e->stmts[0].value)))
 		target = settings_with(s->want, e->stmts[0].name, NULL);
 	else
 		target = settings_retain(s->want);
@@ -553,6 +556,14 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 	return skip_message(s, m);
 }
 
+/* No backend is taken for a message that can't be dealt with yet. */
+static size_t held_before_linking(const struct client_message *m)
+{
+	if ((m->type == 'Q' || m->type == 'P') && m->len <= SQL_HOLD_MAX)
+		return m->len;
+	return m->len < NAMES_HOLD_MAX ? m->len : NAMES_HOLD_MAX;
+}
+
 enum session_verdict session_from_client(struct session *s, const struct client_message *m)
 {
 	struct backend *b = s->backend;
@@ -581,6 +592,8 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_HOLD;
 	if (s->skip || (b && b->skipping))
 		return skip_message(s, m);
+	if (!b && m->have < m->len && m->have < held_before_linking(m))
+		return SESSION_MORE;
 	if (!b)
 		return answer_unlinked(s, m, &verdict) ? verdict : SESSION_LINK;
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))

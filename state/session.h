@@ -138,6 +138,7 @@ struct session {
 	struct stmt_names names;
 	struct unnamed_stmt unnamed;
 	struct portal *portals; /* those with effects */
+	struct stmt *bound;	/* what the unnamed portal was bound from, if that has a name; a reference */
 
 	/* The transaction: what it has touched. */
 	struct {
@@ -180,6 +181,7 @@ struct session {
 	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */
 	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */
 
+	bool raising;	     /* PostgreSQL raises an error in our words: where in our SQL is not told */
 	bool await_ready;    /* a Query, FunctionCall or Sync was sent */
 	bool await_reply;    /* a barrier: an Execute's reply */
 	bool skip;	     /* an error was told: drop the client's messages up to its Sync */

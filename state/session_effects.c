@@ -123,7 +123,7 @@ static void setting_reset(struct session *s, const struct stmt_effects *row, enu
 		settings_set(&s->want, "role", NULL);
 		settings_set(&s->effective, "role", NULL);
 	}
-	settings_set(&s->backend->have, row->name, sub == SUB_RESET ? base : NULL);
+	settings_set(&s->backend->have, row->name, sub == SUB_RESET || sub == SUB_SET_DEFAULT ? base : NULL);
 	settings_set(&s->want, row->name, base);
 	settings_set(&s->effective, row->name, base);
 }

@@ -35,7 +35,7 @@ void send_close_stmt(struct session *s, const char *name)
 	s->backend->batch = true;
 }
 
-static void close_again(struct session *s, struct stmt *st)
+void close_again(struct session *s, struct stmt *st)
 {
 	struct owed *o = ledger_push(&s->backend->owed, OWED_CLOSE, true);
 	char name[STMT_NAME_MAX];
@@ -188,8 +188,13 @@ static void parse_substitute(struct session *s, struct parse *p)
 		return;
 	switch (row->kind) {
 	case STMT_DEALLOCATE:
-		if (!names_find(&s->names, row->name))
+		if (!names_find(&s->names, row->name)) {
+			if (names_ours(row->name)) {
+				p->substitute = SUB_RENAMED;
+				put_tail_renamed(s, p, row, NULL);
+			}
 			return;
+		}
 		p->substitute = SUB_DEALLOCATE;
 		put_tail(p, NOTHING_SQL);
 		return;
@@ -209,10 +214,10 @@ static void parse_substitute(struct session *s, struct parse *p)
 		return;
 	case STMT_EXECUTE:
 		st = names_find(&s->names, row->name);
-		if (!st)
+		if (!st && !names_ours(row->name))
 			return;
 		p->substitute = SUB_RENAMED;
-		p->target = stmt_retain(st);
+		p->target = st ? stmt_retain(st) : NULL;
 		put_tail_renamed(s, p, row, st);
 		return;
 	case STMT_PREPARE:
@@ -359,6 +364,8 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	if (!effects_none(p.effects)) {
 		session_remember_text(s, p.text, p.text_len);
 		parse_substitute(s, &p);
+		if (p.substitute && p.effects->stmts[0].name_len)
+			tell_truncated(s, p.text + p.effects->stmts[0].name_at, p.effects->stmts[0].name_len, p.effects->stmts[0].name);
 		if (p.substitute) {
 			p.tail = buf_head(&p.rewritten);
 			p.tail_len = buf_len(&p.rewritten);
@@ -428,6 +435,14 @@ static void bind_portal(struct session *s, const char *portal, const struct effe
 		bind_values(p, rest);
 }
 
+static void bound_from(struct session *s, const char *portal, struct stmt *st)
+{
+	if (*portal || s->bound == st)
+		return;
+	stmt_release(s->bound);
+	s->bound = st ? stmt_retain(st) : NULL;
+}
+
 static enum session_verdict send_bind(struct session *s, const struct client_message *m, const char *portal,
 				      const char *name, size_t taken)
 {
@@ -473,13 +488,14 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target ? s->unnamed.target : s->unnamed.own);
 		if (verdict != SESSION_NEXT)
 			return verdict;
+		bound_from(s, portal, NULL);
 		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
 			    s->unnamed.own, r);
 		return send_bind(s, m, portal, NULL, 0);
 	}
 	if (!st) { /* PostgreSQL does not know the name either, and says so */
 		portal_drop(s, portal);
-		return send_bind(s, m, portal, NULL, 0);
+		return send_bind(s, m, portal, names_ours(name) ? NO_STMT : NULL, (size_t)(r.at - m->body));
 	}
 	verdict = ensure_usable(s, st);
 	if (verdict == SESSION_NEXT)
@@ -487,6 +503,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	stmt_name(st, backend_name);
+	bound_from(s, portal, st);
 	if (st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE && !st->from_sql)
 		bind_portal(s, portal, st->effects, st->substitute, NULL, st->target, r);
 	else
@@ -506,7 +523,9 @@ static enum session_verdict on_describe(struct session *s, const struct client_m
 	size_t mark;
 
 	if (m->body[0] == 'P') {
-		ledger_push(&b->owed, OWED_DESCRIBE_PORTAL, false);
+		o = ledger_push(&b->owed, OWED_DESCRIBE_PORTAL, false);
+		if (!*name && s->bound && !s->bound->described)
+			o->stmt = stmt_retain(s->bound);
 		b->batch = true;
 		return forward_raw(s, m);
 	}
@@ -520,13 +539,15 @@ static enum session_verdict on_describe(struct session *s, const struct client_m
 		return verdict;
 	o = ledger_push(&b->owed, OWED_DESCRIBE_STMT, false);
 	b->batch = true;
-	if (!st)
+	if (!st && !names_ours(name))
 		return forward_raw(s, m);
-	o->stmt = stmt_retain(st);
-	stmt_name(st, backend_name);
+	if (st) {
+		o->stmt = stmt_retain(st);
+		stmt_name(st, backend_name);
+	}
 	mark = msg_begin(b->out, 'D');
 	buf_u8(b->out, 'S');
-	buf_str(b->out, backend_name);
+	buf_str(b->out, st ? backend_name : NO_STMT);
 	msg_end(b->out, mark);
 	return SESSION_NEXT;
 }
@@ -543,6 +564,11 @@ static enum session_verdict on_close(struct session *s, const struct client_mess
 		b->batch = true; /* as far as the client knows, there is one to be ended by its Sync */
 		owe_invented(s, '3', st, name);
 		stmt_release(st);
+		return SESSION_NEXT;
+	}
+	if (m->body[0] == 'S' && names_ours(name)) {
+		b->batch = true;
+		owe_invented(s, '3', NULL, NULL);
 		return SESSION_NEXT;
 	}
 	o = ledger_push(&b->owed, OWED_CLOSE, false);

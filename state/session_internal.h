@@ -2,6 +2,8 @@
 #ifndef PGPORTER_STATE_SESSION_INTERNAL_H
 #define PGPORTER_STATE_SESSION_INTERNAL_H
 
+#include <string.h>
+
 #include "state/session.h"
 
 /* What was sent in place of a client's statement. */
@@ -14,6 +16,7 @@ enum substitute {
 	SUB_DISCARD_ALL,    /* a no-op: what the client holds is not on the backend */
 	SUB_DISCARD_PLANS,  /* a no-op: PostgreSQL would analyse others' statements anew, under whatever settings come next */
 	SUB_RESET,	    /* set_config() to the client's startup value */
+	SUB_SET_DEFAULT,    /* likewise, for SET … TO DEFAULT: its tag is another */
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
 };
 
@@ -22,6 +25,13 @@ enum substitute {
 
 /* Begins the value, in session->effective, of a setting that was changed to what only PostgreSQL knows. */
 #define VALUE_UNKNOWN "\x01"
+
+/* What a client calls by one of our names, and is not its own, is called this: there is never such a statement. */
+#define NO_STMT STMT_PREFIX "none"
+static inline bool names_ours(const char *name)
+{
+	return !strncmp(name, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+}
 
 /* session.c */
 void session_remember_text(struct session *s, const char *text, size_t len);
@@ -43,6 +53,7 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
  * nothing may be under way when the next message is sent. */
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
 void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours);
+void close_again(struct session *s, struct stmt *st); /* on the backend; the client's name stays */
 void send_close_stmt(struct session *s, const char *name);
 /* Room for one more in the backend's set, which holds two at least; with spare, for as many more that the same message needs. */
 void make_room(struct session *s, size_t spare);
@@ -51,6 +62,7 @@ void make_room(struct session *s, size_t spare);
 enum session_verdict session_query(struct session *s, const struct client_message *m);
 /* A new text with a backend's name at a token. */
 void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
+void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
 
@@ -79,6 +91,7 @@ void effects_observed(struct session *s, uint32_t *events); /* the answer to tha
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
 void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */
 void task_observe(struct session *s, uint32_t observe);
+void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message); /* the text of one */
 void task_raise(struct session *s, const char *sqlstate, const char *message); /* an error that PostgreSQL raises for us */
 void task_finish(struct session *s, uint32_t *events); /* all its replies are there */
 void task_tell_error(struct session *s); /* the failed task's error, as the client's */

@@ -10,9 +10,10 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 {
 	char name[STMT_NAME_MAX];
 
-	stmt_name(st, name);
+	if (st)
+		stmt_name(st, name);
 	buf_add(out, text, name_at);
-	buf_text(out, name);
+	buf_text(out, st ? name : NO_STMT);
 	buf_add(out, text + name_at + name_len, len - name_at - name_len);
 }
 
@@ -29,6 +30,18 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 
 	effects_release(own);
 	return st;
+}
+
+/* PostgreSQL would have cut the name, and said so; it never sees it. */
+void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name)
+{
+	char text[1024];
+	bool quoted = len > 1 && *token == '"';
+
+	if (len - 2u * quoted <= strlen(name) || (s->backend && s->backend->owed.count))
+		return;
+	snprintf(text, sizeof text, "identifier \"%.*s\" will be truncated to \"%s\"", (int)(len - 2u * quoted), token + quoted, name);
+	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);
 }
 
 static void put_quoted(struct buf *out, const char *text)
@@ -88,7 +101,7 @@ static void name_changes(struct rewrite *w, const char *name, struct stmt *st)
 static void step_renamed(struct rewrite *w, const struct stmt_effects *row, struct query_step *step, struct stmt *st)
 {
 	step->substitute = SUB_RENAMED;
-	step->target = stmt_retain(st);
+	step->target = st ? stmt_retain(st) : NULL;
 	put_renamed(&w->out, w->text + row->at, row->len, row->name_at - row->at, row->name_len, st);
 	w->changed = true;
 }
@@ -167,13 +180,17 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		return;
 	case STMT_EXECUTE:
 		st = resolve(w, row->name, &fresh);
-		if (!st)
+		if (!st && !names_ours(row->name))
 			break;
-		if (!fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
+		if (st && !fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
 			w->verdict = SESSION_HOLD;
 		step_renamed(w, row, step, st);
 		return;
 	case STMT_DEALLOCATE:
+		if (names_ours(row->name) && !resolve(w, row->name, &fresh)) {
+			step_renamed(w, row, step, NULL);
+			return;
+		}
 		if (!resolve(w, row->name, &fresh) || s->backend->status == 'E')
 			break;
 		name_changes(w, row->name, NULL);
@@ -200,7 +217,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		value = row->name ? settings_get(s->base, row->name) : NULL;
 		if (!value || s->backend->status == 'E')
 			break;
-		step->substitute = SUB_RESET;
+		step->substitute = w->text[row->at] == 'R' || w->text[row->at] == 'r' ? SUB_RESET : SUB_SET_DEFAULT;
 		put_set_config(&w->out, row->name, value);
 		w->changed = true;
 		return;
@@ -281,6 +298,14 @@ static void send_query(struct session *s, const char *text, size_t len)
 	msg_end(b->out, mark);
 }
 
+/* They are prepared with a result the client does not expect: each use is judged anew. */
+static void forget_targets(struct session *s)
+{
+	for (size_t i = 0; i < s->query.n_steps; i++)
+		if (s->query.steps[i].target && s->query.steps[i].target->described)
+			close_again(s, s->query.steps[i].target);
+}
+
 /* Returns HOLD where something has to be prepared first; the text is then written anew when that is done. */
 static enum session_verdict query_rewritten(struct session *s, const struct effects *e, const char *text, size_t len)
 {
@@ -295,7 +320,16 @@ static enum session_verdict query_rewritten(struct session *s, const struct effe
 	/* A task, once begun, must not be begun twice: what is still missing is found the next time round. */
 	rewrite_text(&w, len);
 	free(w.changes);
-	if (w.verdict == SESSION_NEXT) {
+	for (size_t i = 0; w.verdict == SESSION_NEXT && i < e->n; i++)
+		if (w.steps[i].substitute && e->stmts[i].name_len)
+			tell_truncated(s, text + e->stmts[i].name_at, e->stmts[i].name_len, e->stmts[i].name);
+	if (w.verdict == SESSION_NEXT && s->task_mismatch) {
+		s->task_mismatch = false;
+		buf_reset(&w.out);
+		task_raise_sql(s, &w.out, "0A000", "cached plan must not change result type");
+		forget_targets(s);
+		send_query(s, (const char *)buf_head(&w.out), buf_len(&w.out));
+	} else if (w.verdict == SESSION_NEXT) {
 		send_query(s, (const char *)buf_head(&w.out), buf_len(&w.out));
 	} else {
 		query_clear(s);
@@ -312,14 +346,13 @@ static void query_began(struct session *s)
 	b->unnamed = 0;
 	ledger_push(&b->owed, OWED_QUERY, false);
 	s->await_ready = true;
-	s->counters->queries++;
 }
 
 static void row_begins(struct session *s)
 {
 	struct query_step *step = s->query.steps ? &s->query.steps[s->query.row] : NULL;
 
-	s->query.swallow_rows = step && step->substitute == SUB_RESET;
+	s->query.swallow_rows = step && (step->substitute == SUB_RESET || step->substitute == SUB_SET_DEFAULT);
 }
 
 static enum session_verdict query_with_effects(struct session *s, const struct client_message *m, const struct effects *e)

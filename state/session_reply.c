@@ -139,7 +139,7 @@ static long shifted_back(const struct session *s, long position)
 
 static bool needs_care(const struct session *s, const struct client_message *m)
 {
-	return s->query.n_shifts || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	return s->raising || s->query.n_shifts || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
 }
 
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)
@@ -158,6 +158,8 @@ static enum reply_verdict tell_report(struct session *s, const struct client_mes
 
 		if (!value)
 			break;
+		if (s->raising && strchr("WFLR", field))
+			continue;
 		buf_u8(s->to_client, (uint8_t)field);
 		if (field == 'P' && s->query.n_shifts)
 			buf_printf(s->to_client, "%ld%c", shifted_back(s, strtol(value, NULL, 10)), 0);
@@ -258,10 +260,11 @@ static void client_ready(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
-	s->await_ready = false;
+	s->await_ready = s->raising = false;
 	s->skip = false;
 	barrier_passed(s, events);
 	*events |= EVENT_READY | EVENT_PROGRESS;
+	s->counters->queries++;
 	if (s->query.effects || s->query.steps || s->query.n_shifts)
 		query_clear(s);
 	if (b->status == 'I') {
@@ -348,6 +351,8 @@ static const char *sub_tag(enum substitute sub)
 		return "DISCARD PLANS";
 	case SUB_RESET:
 		return "RESET";
+	case SUB_SET_DEFAULT:
+		return "SET";
 	default:
 		return NULL;
 	}
@@ -399,8 +404,56 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	while (++row < e->n && row < 64 && e->more_of_same >> row & 1)
 		;
 	s->query.row = row;
-	s->query.swallow_rows = s->query.steps && row < e->n && s->query.steps[row].substitute == SUB_RESET;
+	s->query.swallow_rows = s->query.steps && row < e->n && (s->query.steps[row].substitute == SUB_RESET ||
+								 s->query.steps[row].substitute == SUB_SET_DEFAULT);
 	return verdict;
+}
+
+/* Names and types of a RowDescription: what a driver decodes rows by. Table and format don't matter. */
+static uint64_t result_hash(const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->len);
+	uint64_t h = (uint64_t)(unsigned char)m->type;
+	uint16_t n;
+
+	if (m->type != 'T')
+		return h;
+	n = reader_u16(&r);
+	while (n-- && !r.bad) {
+		size_t len = 0;
+		const char *name = reader_str(&r, &len);
+		uint32_t type;
+
+		reader_bytes(&r, 6);
+		type = reader_u32(&r);
+		reader_bytes(&r, 2);
+		type ^= reader_u32(&r) << 8; /* modifier */
+		reader_bytes(&r, 2);
+		if (name)
+			h = hash_bytes(name, len, h ^ type);
+	}
+	return h;
+}
+
+static void described(struct stmt *st, bool ours, struct session *s, const struct client_message *m)
+{
+	uint64_t hash;
+
+	if (!st || m->have < m->len)
+		return;
+	hash = result_hash(m);
+	if (ours) {
+		s->task_mismatch = hash != st->result_hash;
+	} else if (!st->described) {
+		st->described = true;
+		st->result_hash = hash;
+	}
+}
+
+/* The statement of a simple Query that is answered now is an EXECUTE. */
+static bool executes_prepared(const struct session *s)
+{
+	return s->query.steps && s->query.row < s->query.n_steps && s->query.steps[s->query.row].target;
 }
 
 static enum reply_verdict in_query(struct session *s, const struct client_message *m, uint32_t *events)
@@ -409,6 +462,9 @@ static enum reply_verdict in_query(struct session *s, const struct client_messag
 	case 'C':
 		return query_complete(s, m, events);
 	case 'T':
+		if (executes_prepared(s))
+			described(s->query.steps[s->query.row].target, false, s, m);
+		return s->query.swallow_rows ? REPLY_SWALLOW : REPLY_FORWARD;
 	case 'D':
 		return s->query.swallow_rows ? REPLY_SWALLOW : REPLY_FORWARD;
 	case 'I':
@@ -489,48 +545,6 @@ static enum reply_verdict in_execute(struct session *s, struct owed *o, const st
 	}
 }
 
-/* Names and types of a RowDescription: what a driver decodes rows by. Table and format don't matter. */
-static uint64_t result_hash(const struct client_message *m)
-{
-	struct reader r = reader_of(m->body, m->len);
-	uint64_t h = (uint64_t)(unsigned char)m->type;
-	uint16_t n;
-
-	if (m->type != 'T')
-		return h;
-	n = reader_u16(&r);
-	while (n-- && !r.bad) {
-		size_t len = 0;
-		const char *name = reader_str(&r, &len);
-		uint32_t type;
-
-		reader_bytes(&r, 6);
-		type = reader_u32(&r);
-		reader_bytes(&r, 2);
-		type ^= reader_u32(&r) << 8; /* modifier */
-		reader_bytes(&r, 2);
-		if (name)
-			h = hash_bytes(name, len, h ^ type);
-	}
-	return h;
-}
-
-static void described(struct session *s, struct owed *o, const struct client_message *m)
-{
-	struct stmt *st = o->stmt;
-	uint64_t hash;
-
-	if (!st || m->have < m->len)
-		return;
-	hash = result_hash(m);
-	if (o->ours) {
-		s->task_mismatch = hash != st->result_hash;
-	} else if (!st->described) {
-		st->described = true;
-		st->result_hash = hash;
-	}
-}
-
 static enum reply_verdict in_ours(struct session *s, const struct client_message *m)
 {
 	if (s->task == TASK_OBSERVE && m->type == 'D') {
@@ -563,14 +577,17 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 		if (m->type == 't')
 			verdict = REPLY_FORWARD;
 		if (m->type == 'T' || m->type == 'n') {
-			described(s, o, m);
+			described(o->stmt, ours, s, m);
 			verdict = REPLY_FORWARD;
 			pop(s);
 		}
 		break;
 	case OWED_DESCRIBE_PORTAL:
-		if (m->type == 'T' || m->type == 'n')
-			verdict = REPLY_FORWARD, pop(s);
+		if (m->type == 'T' || m->type == 'n') {
+			described(o->stmt, ours, s, m);
+			verdict = REPLY_FORWARD;
+			pop(s);
+		}
 		break;
 	case OWED_EXECUTE:
 		verdict = ours && m->type == 'D' ? REPLY_FORWARD : in_execute(s, o, m, events);
@@ -643,7 +660,8 @@ static bool wanted_whole(const struct session *s, const struct client_message *m
 	case 'A': /* after it an invented reply may be written at any time */
 		return true;
 	case 'T':
-		return s->backend->owed.count && ledger_head(&s->backend->owed)->kind != OWED_QUERY;
+		return s->backend->owed.count &&
+		       (ledger_head(&s->backend->owed)->kind != OWED_QUERY || executes_prepared(s));
 	case 'N':
 		return m->len <= REPLY_HOLD_MAX;
 	default:

@@ -183,11 +183,28 @@ static void send_sql_stmt(struct session *s, struct stmt *st)
 	set_add(&s->backend->prepared, st);
 }
 
-static void send_protocol_stmt(struct session *s, struct stmt *st)
+/* What the client relies on: is the result still of that shape? */
+static void send_describe(struct session *s, struct stmt *st)
 {
 	char name[STMT_NAME_MAX];
 	struct owed *o;
 	size_t mark;
+
+	if (!st->described)
+		return;
+	stmt_name(st, name);
+	mark = msg_begin(s->backend->out, 'D');
+	buf_u8(s->backend->out, 'S');
+	buf_str(s->backend->out, name);
+	msg_end(s->backend->out, mark);
+	o = ledger_push(&s->backend->owed, OWED_DESCRIBE_STMT, true);
+	o->stmt = stmt_retain(st);
+}
+
+static void send_protocol_stmt(struct session *s, struct stmt *st)
+{
+	char name[STMT_NAME_MAX];
+	struct owed *o;
 
 	make_room(s, s->query.n_steps);
 	stmt_name(st, name);
@@ -196,14 +213,6 @@ static void send_protocol_stmt(struct session *s, struct stmt *st)
 	o->stmt = stmt_retain(st);
 	o->on_set = true;
 	set_add(&s->backend->prepared, st);
-	if (!st->described)
-		return;
-	mark = msg_begin(s->backend->out, 'D');
-	buf_u8(s->backend->out, 'S');
-	buf_str(s->backend->out, name);
-	msg_end(s->backend->out, mark);
-	o = ledger_push(&s->backend->owed, OWED_DESCRIBE_STMT, true);
-	o->stmt = stmt_retain(st);
 }
 
 static void send_unnamed(struct session *s)
@@ -243,6 +252,8 @@ void task_prepare(struct session *s, struct stmt *st)
 		send_sql_stmt(s, st);
 	else
 		send_protocol_stmt(s, st);
+	if (st)
+		send_describe(s, st);
 	if (savepoint) {
 		send_plain(s, "ROLLBACK TO SAVEPOINT pgporter");
 		send_plain(s, "RELEASE SAVEPOINT pgporter");
@@ -369,11 +380,17 @@ static void task_forget(struct session *s)
 	ledger_push(&b->owed, OWED_QUERY, true);
 }
 
+void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message)
+{
+	buf_printf(sql, "DO $pgporter$BEGIN RAISE EXCEPTION '%s' USING ERRCODE='%s'; END$pgporter$", message, sqlstate);
+	s->raising = true;
+}
+
 void task_raise(struct session *s, const char *sqlstate, const char *message)
 {
 	struct buf sql = { 0 };
 
-	buf_printf(&sql, "DO $pgporter$BEGIN RAISE EXCEPTION '%s' USING ERRCODE='%s'; END$pgporter$", message, sqlstate);
+	task_raise_sql(s, &sql, sqlstate, message);
 	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
 	buf_release(&sql);
 	msg_add(s->backend->out, 'H', NULL, 0);
