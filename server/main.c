@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <event2/event.h>
 #include <openssl/crypto.h>
@@ -192,6 +194,28 @@ static void keep_secrets(void)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
+/* A unit of Type=notify, as Debian's is, waits for this (sd_notify(3)); without one there is no socket to tell. */
+static void tell_systemd(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (!len || len >= sizeof addr.sun_path || (*path != '/' && *path != '@'))
+		return;
+	memcpy(addr.sun_path, path, len);
+	if (*path == '@')
+		addr.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_line(LOG_LEVEL_WARNING, "could not tell %s to %s: %s", state, path, strerror(errno));
+	close(fd);
+}
+
 static int run(struct config *config, const struct command_line *cl)
 {
 	struct worker *w;
@@ -207,12 +231,11 @@ static int run(struct config *config, const struct command_line *cl)
 		return 1;
 	}
 	raise_file_limit(config);
-	if (cl->daemon && !go_background()) {
-		config_free(config);
-		free(pidfile);
-		return 1;
-	}
 	fd = claim_pidfile(pidfile);
+	if (cl->daemon && fd >= 0) { /* the lock does not outlive fork(); what is wrong with the file is told before */
+		close(fd);
+		fd = go_background() ? claim_pidfile(pidfile) : -2;
+	}
 	if (fd == -2) {
 		config_free(config);
 		free(pidfile);
@@ -223,7 +246,9 @@ static int run(struct config *config, const struct command_line *cl)
 	if (w) {
 		if (fd >= 0 && !write_pidfile(fd))
 			log_line(LOG_LEVEL_WARNING, "could not write pidfile %s: %s", pidfile, strerror(errno));
+		tell_systemd("READY=1");
 		worker_run(w);
+		tell_systemd("STOPPING=1");
 		worker_free(w);
 	}
 	if (fd >= 0) {
