@@ -133,6 +133,7 @@ void stmt_release(struct stmt *s)
 	settings_release(s->at_parse);
 	effects_release(s->effects);
 	stmt_release(s->target);
+	free(s->given);
 	free(s->tail);
 	free(s);
 }

@@ -30,6 +30,8 @@ struct stmt {
 	uint64_t generation;	 /* of the database's definitions when it was parsed */
 	uint64_t owner;		 /* session that alone may use it; 0: anyone with the same */
 	const void *pool;	 /* whose backends have it: another database or user gives the text another meaning; compared only */
+	uint8_t *given;		 /* a text that EXECUTEs: the tail as the client gave it; its name may come to mean another */
+	size_t given_len;
 	struct stmt *target;	 /* a text that EXECUTEs another statement: that one */
 	bool described;		 /* result_hash is known: a client relies on it */
 	uint64_t result_hash;	 /* of its RowDescription's types and names */

@@ -148,6 +148,7 @@ void session_release(struct session *s)
 	portals_clear(s);
 	unnamed_forget(s);
 	buf_release(&s->unnamed.tail);
+	buf_release(&s->unnamed.given);
 	names_clear(&s->names);
 	session_txn_reset(s);
 	free(s->txn.names);

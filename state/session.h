@@ -100,7 +100,7 @@ struct portal {
 
 struct unnamed_stmt {
 	uint64_t serial; /* of its Parse; 0: there is none */
-	struct buf tail; /* as in struct stmt */
+	struct buf tail, given; /* as in struct stmt */
 	const struct settings *at_parse;
 	const struct effects *effects;
 	uint8_t substitute;
@@ -113,6 +113,7 @@ struct query_step {
 	uint8_t substitute;
 	struct stmt *target; /* EXECUTE, PREPARE: a reference */
 	char *name;	     /* PREPARE: the client's name, to take back if it fails */
+	bool returns_rows;   /* EXECUTE itself, not EXPLAIN or CREATE TABLE AS: its RowDescription is the statement's */
 	int extra;	     /* further CommandCompletes of ours after its own */
 };
 

@@ -160,6 +160,8 @@ struct parse {
 	const uint8_t *tail; /* text, NUL, parameter types */
 	size_t tail_len;
 	const struct effects *effects;
+	const uint8_t *given; /* the tail as it came */
+	size_t given_len;
 	struct buf rewritten; /* another tail, where the text had to change */
 	uint8_t substitute;
 	struct stmt *target, *own; /* references */
@@ -234,6 +236,30 @@ static void parse_substitute(struct session *s, struct parse *p)
 	}
 }
 
+/* Reads text and types; false if they are not well-formed. */
+static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, size_t len)
+{
+	struct reader r = reader_of(tail, len);
+
+	p->tail = p->given = tail;
+	p->tail_len = p->given_len = len;
+	p->text = reader_str(&r, &p->text_len);
+	if (!p->text || reader_left(&r) < 2)
+		return false;
+	p->effects = effects_of(s->store->effects, p->text, p->text_len, session_lex_mode(s));
+	if (s->query.n_shifts)
+		query_clear(s);
+	if (effects_none(p->effects))
+		return true;
+	session_remember_text(s, p->text, p->text_len);
+	parse_substitute(s, p);
+	if (p->substitute) {
+		p->tail = buf_head(&p->rewritten);
+		p->tail_len = buf_len(&p->rewritten);
+	}
+	return true;
+}
+
 static void parse_done(struct parse *p)
 {
 	buf_release(&p->rewritten);
@@ -285,23 +311,58 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 	return SESSION_NEXT;
 }
 
+static bool executes(const struct effects *e)
+{
+	return e->n == 1 && e->stmts[0].kind == STMT_EXECUTE;
+}
+
+static struct stmt *parse_stmt(struct session *s, struct parse *p)
+{
+	bool alone = p->substitute || s->txn.local_unknown || executes(p->effects);
+	struct stmt_key key = { .tail = p->tail, .tail_len = p->tail_len, .at_parse = s->effective,
+				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute };
+	struct stmt *st = stmt_intern(s->store->stmts, &key, p->effects);
+
+	if (!st->target && (p->target || p->own))
+		st->target = stmt_retain(p->target ? p->target : p->own);
+	if (executes(p->effects) && !st->given) {
+		st->given = malloc(p->given_len);
+		if (!st->given)
+			abort();
+		memcpy(st->given, p->given, p->given_len);
+		st->given_len = p->given_len;
+	}
+	return st;
+}
+
+/* A text that EXECUTEs a name is bound anew to what the name means now. Borrowed. */
+static struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st)
+{
+	struct parse p = { .name = name };
+
+	if (!st->given || names_find(&s->names, st->effects->stmts[0].name) == st->target)
+		return st;
+	if (parse_text(s, &p, st->given, st->given_len)) {
+		struct stmt *now = parse_stmt(s, &p);
+
+		names_put(&s->names, name, now);
+		stmt_release(now);
+		st = now;
+	}
+	parse_done(&p);
+	return st;
+}
+
 static enum session_verdict parse_named(struct session *s, struct parse *p)
 {
 	struct backend *b = s->backend;
 	struct stmt *st = names_find(&s->names, p->name);
-	bool alone = p->substitute || s->txn.local_unknown;
-	struct stmt_key key = { .tail = p->tail, .tail_len = p->tail_len, .at_parse = s->effective,
-				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute };
 	struct owed *o;
 
 	s->counters->named_parses++;
 	if (st)
 		return parse_taken(s, p, st);
-	st = stmt_intern(s->store->stmts, &key, p->effects);
-	if (p->target && !st->target)
-		st->target = stmt_retain(p->target);
-	if (p->own && !st->target)
-		st->target = stmt_retain(p->own);
+	st = parse_stmt(s, p);
 	/* In a failed transaction PostgreSQL judges each Parse anew; and the name would be taken. */
 	if (b->status == 'E' && set_has(&b->prepared, st))
 		close_again(s, st);
@@ -353,24 +414,10 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 			return SESSION_MORE;
 		return *p.name ? refuse(s, "54000", "named statement too long") : parse_long(s, m);
 	}
-	p.tail = r.at;
-	p.tail_len = reader_left(&r);
-	p.text = reader_str(&r, &p.text_len);
-	if (!p.text || reader_left(&r) < 2)
+	if (!parse_text(s, &p, r.at, reader_left(&r)))
 		return refuse(s, "08P01", "invalid message format");
-	p.effects = effects_of(s->store->effects, p.text, p.text_len, session_lex_mode(s));
-	if (s->query.n_shifts)
-		query_clear(s);
-	if (!effects_none(p.effects)) {
-		session_remember_text(s, p.text, p.text_len);
-		parse_substitute(s, &p);
-		if (p.substitute && p.effects->stmts[0].name_len)
-			tell_truncated(s, p.text + p.effects->stmts[0].name_at, p.effects->stmts[0].name_len, p.effects->stmts[0].name);
-		if (p.substitute) {
-			p.tail = buf_head(&p.rewritten);
-			p.tail_len = buf_len(&p.rewritten);
-		}
-	}
+	if (p.substitute && p.effects->stmts[0].name_len)
+		tell_truncated(s, p.text + p.effects->stmts[0].name_at, p.effects->stmts[0].name_len, p.effects->stmts[0].name);
 	verdict = *p.name ? parse_named(s, &p) : (parse_unnamed(s, &p), SESSION_NEXT);
 	if (verdict == SESSION_NEXT)
 		s->counters->client_parses++;
@@ -497,6 +544,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		portal_drop(s, portal);
 		return send_bind(s, m, portal, names_ours(name) ? NO_STMT : NULL, (size_t)(r.at - m->body));
 	}
+	st = stmt_of_today(s, name, st);
 	verdict = ensure_usable(s, st);
 	if (verdict == SESSION_NEXT)
 		verdict = ensure_target(s, st->effects, st->target);

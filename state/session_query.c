@@ -38,7 +38,7 @@ void tell_truncated(struct session *s, const char *token, uint32_t len, const ch
 	char text[1024];
 	bool quoted = len > 1 && *token == '"';
 
-	if (len - 2u * quoted <= strlen(name) || (s->backend && s->backend->owed.count))
+	if (strlen(name) < 60 || len - 2u * quoted <= 63 || (s->backend && s->backend->owed.count))
 		return;
 	snprintf(text, sizeof text, "identifier \"%.*s\" will be truncated to \"%s\"", (int)(len - 2u * quoted), token + quoted, name);
 	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);
@@ -184,6 +184,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 			break;
 		if (st && !fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
 			w->verdict = SESSION_HOLD;
+		step->returns_rows = st && !strncasecmp(w->text + row->at, "execute", 7);
 		step_renamed(w, row, step, st);
 		return;
 	case STMT_DEALLOCATE:

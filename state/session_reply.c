@@ -453,7 +453,7 @@ static void described(struct stmt *st, bool ours, struct session *s, const struc
 /* The statement of a simple Query that is answered now is an EXECUTE. */
 static bool executes_prepared(const struct session *s)
 {
-	return s->query.steps && s->query.row < s->query.n_steps && s->query.steps[s->query.row].target;
+	return s->query.steps && s->query.row < s->query.n_steps && s->query.steps[s->query.row].returns_rows;
 }
 
 static enum reply_verdict in_query(struct session *s, const struct client_message *m, uint32_t *events)
