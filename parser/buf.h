@@ -16,7 +16,7 @@ struct buf {
 };
 
 static inline size_t buf_len(const struct buf *b) { return b->end - b->start; }
-static inline uint8_t *buf_head(const struct buf *b) { return b->data + b->start; }
+static inline uint8_t *buf_head(const struct buf *b) { return b->data ? b->data + b->start : NULL; } /* NULL: nothing was ever held */
 
 void buf_release(struct buf *b);
 void buf_reset(struct buf *b); /* empty, memory kept */
