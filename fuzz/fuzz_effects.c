@@ -1,6 +1,7 @@
 /* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Any text has effects, and they hold together: rows lie in the text one after the other, names and values are there
- * where the kind says so, a second asking gives the same. Input: lex_mode, text. */
+ * where the kind says so, a second asking gives the same, and a text without a backslash means the same whatever
+ * standard_conforming_strings is. Input: lex_mode, text. */
 #include "parser/effects.h"
 #include "parser/screen.h"
 
@@ -33,8 +34,15 @@ static void row_holds(const struct stmt_effects *s, const char *text, size_t len
 	default:
 		break;
 	}
-	for (size_t i = 0; i < s->n_touched; i++)
-		assert(!!s->touched[i].name != !!s->touched[i].param);
+	for (size_t i = 0; i < s->n_touched; i++) {
+		const struct touched_setting *t = &s->touched[i];
+
+		assert(!!t->name != !!t->param);
+		for (const char *p = t->name; p && *p; p++)
+			assert(*p < 'A' || *p > 'Z');
+	}
+	if (s->n_touched && s->kind != STMT_PREPARE)
+		assert(s->flags & (TOUCH_SETTINGS | TOUCH_LOCAL));
 	if (s->kind == STMT_PREPARE)
 		assert(!s->flags);
 	else
@@ -70,6 +78,28 @@ static bool same(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+static void same_effects(const struct effects *a, const struct effects *b)
+{
+	assert(a->n == b->n && a->flags == b->flags && a->more_of_same == b->more_of_same);
+	for (size_t i = 0; i < a->n; i++) {
+		const struct stmt_effects *s = &a->stmts[i], *t = &b->stmts[i];
+
+		assert(s->kind == t->kind && s->flags == t->flags && same(s->name, t->name) && same(s->value, t->value));
+		assert(s->at == t->at && s->len == t->len && s->n_touched == t->n_touched);
+	}
+}
+
+static void plain_texts_mean_the_same(struct effects_memory *m, const char *text, size_t len, unsigned mode, const struct effects *e)
+{
+	const struct effects *other;
+
+	if (memchr(text, '\\', len) || memchr(text, '&', len)) /* U&'' is an error under LEX_BACKSLASH */
+		return;
+	other = effects_in_full(m, text, len, mode ^ LEX_BACKSLASH);
+	same_effects(e, other);
+	effects_release(other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -88,10 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	first = effects_in_full(m, text, len, mode);
 	again = effects_in_full(m, text, len, mode);
 	effects_hold(first, text, len);
-	assert(first->n == again->n && first->flags == again->flags);
-	for (size_t i = 0; i < first->n; i++)
-		assert(first->stmts[i].kind == again->stmts[i].kind && same(first->stmts[i].name, again->stmts[i].name) &&
-		       same(first->stmts[i].value, again->stmts[i].value));
+	same_effects(first, again);
+	plain_texts_mean_the_same(m, text, len, mode, first);
 	effects_release(first);
 	effects_release(again);
 	return 0;

@@ -55,13 +55,26 @@ static size_t tokens_comparable(const PgQuery__ScanResult *s)
 	return s->n_tokens;
 }
 
+/* The scanner's setting as in parser/tree.c. Newer libraries set it anew with every parse, not with a scan. */
+extern __thread bool standard_conforming_strings, escape_string_warning;
+
+static PgQueryScanResult scan(const char *text, bool backslash)
+{
+	PgQueryScanResult r;
+
+	standard_conforming_strings = escape_string_warning = !backslash;
+	r = pg_query_scan(text);
+	standard_conforming_strings = escape_string_warning = true;
+	return r;
+}
+
 /* Every word, quoted name and parameter of ours is a token of PostgreSQL's with the same bytes, in the same order. A
  * string of ours lies in one token: PostgreSQL joins strings across newlines. */
-static void tokens_agree(const char *text, size_t len)
+static void tokens_agree(const char *text, size_t len, bool backslash)
 {
 	char *copy = strndup(text, len);
-	PgQueryScanResult r = pg_query_scan(copy);
-	struct lex l = lex_of(text, len, false);
+	PgQueryScanResult r = scan(copy, backslash);
+	struct lex l = lex_of(text, len, backslash);
 	PgQuery__ScanResult *s;
 	size_t i = 0, n;
 	enum tok t;
@@ -107,7 +120,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	len--;
 	if (screen_text(text, len, mode) == SCREEN_CLEAR)
 		cleared_touches_nothing(text, len, mode);
-	if (!memchr(text, 0, len) && !screen_beyond_bounds(text, len, LEX_PLAIN))
-		tokens_agree(text, len);
+	mode &= LEX_BACKSLASH;
+	if (!memchr(text, 0, len) && !screen_beyond_bounds(text, len, mode))
+		tokens_agree(text, len, mode);
 	return 0;
 }

@@ -102,7 +102,7 @@ static const struct effects *parsed(struct effects_memory *m, const char *text, 
 		return &opaque;
 	}
 	m->counters.parsed++;
-	h = effects_parse(m->parser, text, len);
+	h = effects_parse(m->parser, text, len, lex_mode);
 	if (h && !h->e.n) { /* blanks and comments */
 		held_free(h);
 		return &none;

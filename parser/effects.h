@@ -6,7 +6,8 @@
  * is beyond the bounds or that the parser can't read is opaque: one statement with TOUCH_OPAQUE, whose outcome has to
  * be asked of PostgreSQL. Facts may say more than the text does, never less: that is fuzzed.
  *
- * A function's body, a view's query, a trigger are not seen: the text is all that is known.
+ * A function's body, a view's query, a trigger are not seen: the text is all that is known. Of DO the body is text, which
+ * is searched for the settings that it names; with TOUCH_OPAQUE, for all else in it.
  *
  * The text is hostile; every answer is given for every input. Not thread-safe: one memory a worker. */
 #ifndef PGPORTER_PARSER_EFFECTS_H
@@ -56,7 +57,8 @@ enum stmt_kind {
 };
 
 enum {
-	TOUCH_SETTINGS = 1 << 0, /* settings in .touched may have changed for the session, by other means than kind says (set_config) */
+	TOUCH_SETTINGS = 1 << 0, /* settings in .touched may have changed for the session, by other means than kind says (set_config,
+				  * UPDATE of pg_settings, a DO's body, which may name some for nothing: UPDATE t SET a.b = …) */
 	TOUCH_SETTINGS_UNKNOWN = 1 << 1, /* a setting whose name is computed may have changed */
 	TOUCH_CURSOR = 1 << 2, /* DECLARE … WITH HOLD */
 	TOUCH_LOCK = 1 << 3,   /* names a session advisory lock function, locking or unlocking */

@@ -20,7 +20,7 @@ struct stmt_effects *held_row(struct held *h); /* one more, zeroed; earlier rows
 char *held_copy(struct held *h, const char *s, size_t n);
 
 /* Effects of a text that is within the bounds; the caller owns them. NULL: unreadable, or more than rows can say. */
-struct held *effects_parse(struct tree_parser *t, const char *text, size_t len);
+struct held *effects_parse(struct tree_parser *t, const char *text, size_t len, unsigned lex_mode);
 
 /* SET and RESET in all their forms, as rows added to h, each like row `like`. False: more than rows can say. */
 bool effects_read_set(struct held *h, const struct stmt_effects *like, const PgQuery__VariableSetStmt *s);
@@ -28,6 +28,14 @@ bool effects_read_set(struct held *h, const struct stmt_effects *like, const PgQ
 char *setting_name(struct held *h, const char *name);
 /* transaction_isolation and its like, which begin anew with every transaction. */
 bool setting_of_transaction(const char *name);
+
+/* Settings that code in some language sets, as far as their names stand in it: set_config('name', …), SET a.b, SET and RESET
+ * ROLE and SESSION AUTHORIZATION, in string literals too, for they may be executed. Says rather more than is there.
+ * Settings that pg_settings lists are left out, unless set_config() names them. Name is as it stands there, at most
+ * SETTING_ROOM - 1 bytes. Returns true if a name is computed, or lost in what can't be read. */
+enum { SETTING_ROOM = 128 };
+bool effects_read_body(const char *code, size_t len, bool backslash, void (*found)(void *arg, const char *name, bool local),
+		       void *arg);
 
 /* The memory: texts that were parsed. */
 struct text_memory;

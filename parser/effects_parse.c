@@ -8,7 +8,7 @@
 
 enum {
 	CURSOR_HOLD = 0x20, /* CURSOR_OPT_HOLD of PostgreSQL's parsenodes.h */
-	MORE_OF_SAME_ROWS = 64,
+	BODY_NAMES = 64, /* settings in a DO's body; with more of them any may be */
 	NAME_CUT = 60, /* a longer name may have been cut at 63 bytes, or a few less within a character */
 };
 
@@ -17,6 +17,7 @@ struct reading {
 	struct held *held;
 	struct stmt_effects row;
 	const char *text; /* the statement's own */
+	bool backslash;	  /* standard_conforming_strings is off */
 	bool lost;	  /* something in it can't be told for certain */
 	const void **todo; /* messages still to be looked at: the walk must not recurse */
 	size_t n_todo, cap_todo;
@@ -158,19 +159,57 @@ static const PgQuery__Node *argument(const PgQuery__FuncCall *f, size_t place, c
 	return NULL;
 }
 
-/* set_config(setting_name, new_value, is_local). */
-static void read_set_config(struct reading *r, const PgQuery__FuncCall *f)
+/* False where the name is neither a literal nor a parameter. */
+static bool touch_named(struct reading *r, const PgQuery__Node *name, bool local)
 {
-	bool local = !f->func_variadic && literally_true(argument(f, 2, "is_local"));
-	const PgQuery__Node *name = f->func_variadic ? NULL : without_cast(argument(f, 0, "setting_name"), "text", "varchar");
-
+	name = without_cast(name, "text", "varchar");
 	if (name && name->node_case == PG_QUERY__NODE__NODE_A_CONST &&
 	    name->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL)
 		touch(r, name->a_const->sval->sval, 0, local);
 	else if (name && name->node_case == PG_QUERY__NODE__NODE_PARAM_REF && name->param_ref->number > 0)
 		touch(r, NULL, name->param_ref->number, local);
 	else
+		return false;
+	return true;
+}
+
+/* set_config(setting_name, new_value, is_local). */
+static void read_set_config(struct reading *r, const PgQuery__FuncCall *f)
+{
+	bool local = !f->func_variadic && literally_true(argument(f, 2, "is_local"));
+
+	if (f->func_variadic || !touch_named(r, argument(f, 0, "setting_name"), local))
 		r->row.flags |= TOUCH_SETTINGS_UNKNOWN | (local ? TOUCH_LOCAL : 0);
+}
+
+static bool is_name_column(const PgQuery__Node *n)
+{
+	return n && n->node_case == PG_QUERY__NODE__NODE_COLUMN_REF && n->column_ref->n_fields == 1 &&
+	       n->column_ref->fields[0]->node_case == PG_QUERY__NODE__NODE_STRING &&
+	       !strcmp(n->column_ref->fields[0]->string->sval, "name");
+}
+
+/* WHERE name = 'work_mem' */
+static bool touch_where(struct reading *r, const PgQuery__Node *where)
+{
+	const PgQuery__AExpr *e;
+
+	if (!where || where->node_case != PG_QUERY__NODE__NODE_A_EXPR)
+		return false;
+	e = where->a_expr;
+	if (e->kind != PG_QUERY__A__EXPR__KIND__AEXPR_OP || e->n_name != 1 || strcmp(e->name[0]->string->sval, "="))
+		return false;
+	return (is_name_column(e->lexpr) && touch_named(r, e->rexpr, false)) ||
+	       (is_name_column(e->rexpr) && touch_named(r, e->lexpr, false));
+}
+
+/* A rule of the view pg_settings makes an UPDATE of it set_config(name, setting, false) for each row. */
+static void read_update(struct reading *r, const PgQuery__UpdateStmt *s)
+{
+	if (!s->relation || strcmp(s->relation->relname, "pg_settings"))
+		return;
+	if (s->n_from_clause || !touch_where(r, s->where_clause))
+		r->row.flags |= TOUCH_OPAQUE;
 }
 
 static void read_call(struct reading *r, const PgQuery__FuncCall *f)
@@ -210,6 +249,8 @@ static void visit(struct reading *r, const ProtobufCMessage *m, unsigned what)
 {
 	if (m->descriptor == &pg_query__func_call__descriptor && (what & WALK_CALLS)) {
 		read_call(r, (const PgQuery__FuncCall *)m);
+	} else if (m->descriptor == &pg_query__update_stmt__descriptor && (what & WALK_CALLS)) {
+		read_update(r, (const PgQuery__UpdateStmt *)m);
 	} else if (m->descriptor == &pg_query__into_clause__descriptor && (what & WALK_CALLS)) {
 		r->row.flags |= TOUCH_DDL;
 		if (temporary(((const PgQuery__IntoClause *)m)->rel))
@@ -316,7 +357,7 @@ static bool token_names(const struct lex *l, enum tok t, const char *name)
  * where `before` is set, follows that word. Without `after` it is the statement's last token. */
 static void find_name(struct reading *r, const char *before, const char *after)
 {
-	struct lex l = lex_of(r->text + r->row.at, r->row.len, false);
+	struct lex l = lex_of(r->text + r->row.at, r->row.len, r->backslash);
 	bool here = false, ready = !before;
 	int depth = 0;
 	enum tok t;
@@ -529,6 +570,34 @@ static void read_owner(struct reading *r, const PgQuery__Node *n)
 		alter(r, n);
 }
 
+static void body_touches(void *reading, const char *name, bool local)
+{
+	struct reading *r = reading;
+
+	for (size_t i = 0; i < r->row.n_touched; i++)
+		if (r->row.touched[i].local == local && r->row.touched[i].name && !strcasecmp(r->row.touched[i].name, name))
+			return;
+	if (r->row.n_touched < BODY_NAMES)
+		touch(r, name, 0, local);
+	else
+		r->row.flags |= TOUCH_SETTINGS_UNKNOWN;
+}
+
+/* Custom settings can't be listed afterwards, only asked for by name. */
+static void read_do(struct reading *r, const PgQuery__DoStmt *s)
+{
+	r->row.flags |= TOUCH_OPAQUE;
+	for (size_t i = 0; i < s->n_args; i++) {
+		const PgQuery__DefElem *d = s->args[i]->def_elem;
+
+		if (s->args[i]->node_case != PG_QUERY__NODE__NODE_DEF_ELEM || strcmp(d->defname, "as") || !d->arg ||
+		    d->arg->node_case != PG_QUERY__NODE__NODE_STRING)
+			continue;
+		if (effects_read_body(d->arg->string->sval, strlen(d->arg->string->sval), r->backslash, body_touches, r))
+			r->row.flags |= TOUCH_SETTINGS_UNKNOWN;
+	}
+}
+
 static bool read_session_statement(struct reading *r, const PgQuery__Node *n)
 {
 	switch (n->node_case) {
@@ -577,6 +646,8 @@ static bool read_session_statement(struct reading *r, const PgQuery__Node *n)
 		r->row.flags |= TOUCH_SESSION;
 		return true;
 	case PG_QUERY__NODE__NODE_DO_STMT:
+		read_do(r, n->do_stmt);
+		return true;
 	case PG_QUERY__NODE__NODE_CALL_STMT:
 		walk(r, n, WALK_CALLS);
 		r->row.flags |= TOUCH_OPAQUE;
@@ -710,7 +781,7 @@ static void read_node(struct reading *r, const PgQuery__Node *n)
 /* The statement between the blanks and comments around it. */
 static bool find_extent(struct reading *r, size_t from, size_t len)
 {
-	struct lex l = lex_of(r->text + from, len, false);
+	struct lex l = lex_of(r->text + from, len, r->backslash);
 	const char *first = NULL, *last = NULL;
 	enum tok t;
 
@@ -755,10 +826,10 @@ static bool read_statement(struct reading *r, const PgQuery__RawStmt *s, size_t 
 	return add_row(r);
 }
 
-struct held *effects_parse(struct tree_parser *t, const char *text, size_t len)
+struct held *effects_parse(struct tree_parser *t, const char *text, size_t len, unsigned lex_mode)
 {
-	const PgQuery__ParseResult *tree = tree_parse(t, text, len);
-	struct reading r = { .text = text };
+	const PgQuery__ParseResult *tree = tree_parse(t, text, len, lex_mode & LEX_BACKSLASH);
+	struct reading r = { .text = text, .backslash = lex_mode & LEX_BACKSLASH };
 	bool ok = tree != NULL;
 
 	r.held = held_new();

@@ -1,6 +1,7 @@
 #include "parser/effects_internal.h"
 
 #include "parser/buf.h"
+#include "parser/lex.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -227,4 +228,216 @@ bool effects_read_set(struct held *h, const struct stmt_effects *like, const PgQ
 	default:
 		return false;
 	}
+}
+
+/* --- settings in the body of a DO --- */
+
+enum {
+	BODY_LEVELS = 2,   /* of literals in literals that are looked into */
+	BODY_RESTARTS = 256 /* behind what is not SQL, such as a comment in another language */
+};
+
+struct body {
+	void (*found)(void *arg, const char *name, bool local);
+	void *arg;
+	unsigned restarts;
+	bool backslash, computed;
+};
+
+/* What stands between the quotes of a string or name, which are not part of it. */
+static void inside(const struct lex *l, const char **from, const char **to)
+{
+	const char *p = l->tok;
+
+	while (*p != '\'' && *p != '"' && *p != '$')
+		p++;
+	if (*p == '$') {
+		*from = (const char *)memchr(p + 1, '$', (size_t)(l->tok_end - p - 1)) + 1;
+		*to = l->tok_end - (*from - p);
+	} else {
+		*from = p + 1;
+		*to = l->tok_end - 1;
+	}
+}
+
+/* The same with doubled quotes made one, ended by NUL. */
+static size_t undoubled(const struct lex *l, char *out)
+{
+	const char *from, *to;
+	size_t n = 0;
+
+	inside(l, &from, &to);
+	for (char quote = from[-1]; from < to; from++) {
+		out[n++] = *from;
+		if (*from == quote && quote != '$' && from + 1 < to && from[1] == quote)
+			from++;
+	}
+	out[n] = 0;
+	return n;
+}
+
+/* A literal whose value is plain to see. */
+static bool plain_literal(const struct body *b, const struct lex *l, enum tok t, char name[static SETTING_ROOM])
+{
+	size_t n = (size_t)(l->tok_end - l->tok);
+	bool escapes = *l->tok == 'e' || *l->tok == 'E';
+
+	if (t != TOK_STRING || n >= SETTING_ROOM || (*l->tok != '\'' && *l->tok != '$' && !escapes))
+		return false;
+	if ((escapes || (b->backslash && *l->tok != '$')) && memchr(l->tok, '\\', n))
+		return false;
+	return undoubled(l, name) > 0;
+}
+
+static bool is_op(const struct lex *l, enum tok t, char c)
+{
+	return t == TOK_OP && *l->tok == c;
+}
+
+/* Behind the first comma of set_config(name, value, is_local). */
+static bool ends_local(struct lex *l)
+{
+	int depth = 0;
+	enum tok t;
+
+	do {
+		t = lex_next(l);
+		depth += (t == TOK_OPEN) - (t == TOK_CLOSE);
+		if (t == TOK_END || t == TOK_BAD || depth < 0)
+			return false;
+	} while (t != TOK_COMMA || depth);
+	t = lex_next(l);
+	return lex_is(l, t, "true") && lex_next(l) == TOK_CLOSE;
+}
+
+/* l is behind set_config; a copy, so that what is in the brackets is read again for itself. */
+static void body_call(struct body *b, struct lex l)
+{
+	char name[SETTING_ROOM];
+	enum tok t = lex_next(&l);
+
+	if (t != TOK_OPEN)
+		return;
+	t = lex_next(&l);
+	if (!plain_literal(b, &l, t, name)) {
+		b->computed = true;
+		return;
+	}
+	t = lex_next(&l);
+	if (is_op(&l, t, ':')) {
+		t = lex_next(&l);
+		t = is_op(&l, t, ':') && lex_next(&l) == TOK_WORD ? lex_next(&l) : TOK_BAD;
+	}
+	if (t == TOK_COMMA)
+		b->found(b->arg, name, ends_local(&l));
+	else
+		b->computed = true;
+}
+
+/* One part of a name with dots; false if there is none or no room. */
+static bool name_part(const struct lex *l, enum tok t, char *name, size_t *n)
+{
+	size_t len = (size_t)(l->tok_end - l->tok);
+
+	if ((t != TOK_WORD && t != TOK_QUOTED) || *n + len + 1 >= SETTING_ROOM)
+		return false;
+	if (t == TOK_QUOTED) {
+		*n += undoubled(l, name + *n);
+		return true;
+	}
+	memcpy(name + *n, l->tok, len);
+	*n += len;
+	name[*n] = 0;
+	return true;
+}
+
+/* l is behind SET or RESET, which begins a statement in a literal: what follows may be put together. */
+static void body_set(struct body *b, struct lex l, bool begins)
+{
+	char name[SETTING_ROOM];
+	enum tok t = lex_next(&l);
+	bool local = lex_is(&l, t, "local");
+	size_t n = 0;
+
+	if (local || lex_is(&l, t, "session")) {
+		t = lex_next(&l);
+		if (lex_is(&l, t, "authorization")) {
+			b->found(b->arg, "session_authorization", local);
+			return;
+		}
+	}
+	if (lex_is(&l, t, "session"))
+		t = lex_next(&l);
+	if (lex_is(&l, t, "authorization") || lex_is(&l, t, "role")) {
+		b->found(b->arg, lex_is(&l, t, "role") ? "role" : "session_authorization", local);
+		return;
+	}
+	if (!name_part(&l, t, name, &n)) {
+		b->computed |= begins;
+		return;
+	}
+	while (lex_next(&l) == TOK_OTHER && *l.tok == '.') {
+		if (n + 1 < SETTING_ROOM)
+			name[n++] = '.';
+		t = lex_next(&l);
+		if (!name_part(&l, t, name, &n)) {
+			b->computed = true;
+			return;
+		}
+	}
+	if (memchr(name, '.', n))
+		b->found(b->arg, name, local);
+}
+
+static void body_scan(struct body *b, const char *code, size_t len, unsigned level)
+{
+	struct lex l = lex_of(code, len, b->backslash);
+	enum tok t, last = TOK_SEMI;
+
+	while ((t = lex_next(&l)) != TOK_END) {
+		switch (t) {
+		case TOK_BAD:
+			if (++b->restarts > BODY_RESTARTS) {
+				b->computed = true;
+				return;
+			}
+			l = lex_of(l.tok + 1, (size_t)(code + len - l.tok - 1), b->backslash);
+			break;
+		case TOK_WORD:
+			if (lex_is(&l, t, "set_config"))
+				body_call(b, l);
+			else if (lex_is(&l, t, "set") || lex_is(&l, t, "reset"))
+				body_set(b, l, level && last == TOK_SEMI);
+			break;
+		case TOK_UNICODE:
+			b->computed = true;
+			break;
+		case TOK_QUOTED:
+			if (lex_same(l.tok, (size_t)(l.tok_end - l.tok), "\"set_config\""))
+				body_call(b, l);
+			/* fall through */
+		case TOK_STRING:
+			if (level < BODY_LEVELS) {
+				char *text = malloc((size_t)(l.tok_end - l.tok) + 1);
+
+				if (!text)
+					abort();
+				body_scan(b, text, undoubled(&l, text), level + 1);
+				free(text);
+			}
+			break;
+		default:
+			break;
+		}
+		last = t;
+	}
+}
+
+bool effects_read_body(const char *code, size_t len, bool backslash, void (*found)(void *arg, const char *name, bool local),
+		       void *arg)
+{
+	struct body b = { .found = found, .arg = arg, .backslash = backslash };
+
+	body_scan(&b, code, len, 0);
+	return b.computed;
 }

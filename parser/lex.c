@@ -64,7 +64,6 @@ static const char *string_end(struct lex *l, const char *p, enum quoting quoting
 		if (!p || p == l->end)
 			return NULL;
 		if (*p == '\\') {
-			l->escaped |= quoting == QUOTING_PLAIN;
 			if (l->end - p < 2)
 				return NULL;
 			p += 2;

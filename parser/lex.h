@@ -32,7 +32,6 @@ struct lex {
 	const char *at, *end;
 	const char *tok, *tok_end; /* the token that lex_next() returned last */
 	bool backslash;		   /* standard_conforming_strings = off */
-	bool escaped;		   /* under backslash: a plain string held one, so that its meaning hangs on the setting */
 };
 
 static inline struct lex lex_of(const char *text, size_t len, bool backslash)

@@ -102,6 +102,7 @@ static const uint32_t lengths[256] = {
 	['d'] = FROM(14),			   /* dblink_connect… */
 	['q'] = FROM(12),			   /* query_to_xml… */
 	['x'] = L(11),				   /* xpath_table */
+	['u'] = L(6),				   /* update */
 };
 
 static inline bool may_matter(const char *s, size_t n)
@@ -158,7 +159,7 @@ static bool first_word_harmless(const char *s, size_t n)
 /* Where in a statement the screen is. */
 struct place {
 	bool started; /* its first word was read */
-	bool copy, with;
+	bool copy, with, update;
 	bool selects;	   /* SELECT was read outside of any bracket */
 	bool into_belongs; /* the last word was the INSERT or MERGE that an INTO belongs to */
 	int depth;
@@ -179,6 +180,7 @@ static enum screen_result screen_first_word(struct place *p, const char *s, size
 	p->copy = lex_same(s, n, "copy");
 	p->with = lex_same(s, n, "with");
 	p->selects = lex_same(s, n, "select");
+	p->update = lex_same(s, n, "update");
 	p->into_belongs = lex_same(s, n, "insert") || lex_same(s, n, "merge");
 	return SCREEN_CLEAR;
 }
@@ -208,6 +210,13 @@ static enum screen_result screen_word(struct place *p, const char *s, size_t n)
 			return SCREEN_PARSE;
 		if (!p->depth && lex_same(s, n, "select"))
 			p->selects = true;
+		break;
+	case 'u':
+		p->update |= lex_same(s, n, "update");
+		return SCREEN_CLEAR;
+	case 'p':
+		if (p->update && lex_same(s, n, "pg_settings"))
+			return SCREEN_PARSE;
 		break;
 	}
 	return word_matters(s, n, false) ? SCREEN_PARSE : SCREEN_CLEAR;
@@ -253,7 +262,8 @@ enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
 			p.depth--;
 			break;
 		case TOK_QUOTED:
-			if (word_matters(tok + 1, (size_t)(at - tok - 2), true))
+			if (word_matters(tok + 1, (size_t)(at - tok - 2), true) ||
+			    (p.update && lex_same(tok, (size_t)(at - tok), "\"pg_settings\"")))
 				return SCREEN_PARSE;
 			/* fall through */
 		default:
@@ -414,7 +424,6 @@ static bool long_operator_run(const char *text, size_t len)
 const char *screen_beyond_bounds(const char *text, size_t len, unsigned lex_mode)
 {
 	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
-	const char *reason;
 
 	if (len > BOUND_BYTES)
 		return "longer than is parsed";
@@ -424,9 +433,6 @@ const char *screen_beyond_bounds(const char *text, size_t len, unsigned lex_mode
 		return "bytes beyond ASCII in an encoding where they hide others";
 	if (long_operator_run(text, len))
 		return "too many operator characters in a row";
-	reason = too_deep(&l);
-	if (!reason && l.escaped)
-		return "a backslash in a string while standard_conforming_strings is off";
-	return reason;
+	return too_deep(&l);
 }
 

@@ -33,8 +33,8 @@ enum {
 };
 
 /* What keeps a text away from libpg_query: linear, not recursive. NULL where the text is within the bounds that the
- * parser's stack is sized for and means to the parser what it means to the session, else the reason as a constant
- * string. */
+ * parser's stack is sized for and, read under the same lex_mode, means to the parser what it means to the session; else
+ * the reason as a constant string. */
 const char *screen_beyond_bounds(const char *text, size_t len, unsigned lex_mode);
 
 #endif

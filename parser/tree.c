@@ -37,6 +37,30 @@ struct chunk {
 	_Alignas(16) char bytes[];
 };
 
+/* Whether '\' escapes in plain strings is told by an option of newer libraries, and in those before by
+ * PostgreSQL's own thread-local settings, which the newer ones overwrite. */
+#ifdef PG_QUERY_DISABLE_STANDARD_CONFORMING_STRINGS
+static PgQueryProtobufParseResult read_backslashes(const char *text)
+{
+	return pg_query_parse_protobuf_opts(text, PG_QUERY_PARSE_DEFAULT | PG_QUERY_DISABLE_STANDARD_CONFORMING_STRINGS |
+							  PG_QUERY_DISABLE_ESCAPE_STRING_WARNING);
+}
+#else
+extern __thread bool standard_conforming_strings, escape_string_warning;
+
+static PgQueryProtobufParseResult read_backslashes(const char *text)
+{
+	bool conforming = standard_conforming_strings, warning = escape_string_warning;
+	PgQueryProtobufParseResult r;
+
+	standard_conforming_strings = escape_string_warning = false;
+	r = pg_query_parse_protobuf(text);
+	standard_conforming_strings = conforming;
+	escape_string_warning = warning;
+	return r;
+}
+#endif
+
 struct tree_parser {
 	ucontext_t back, fiber;
 	char *stack; /* the guard is below */
@@ -44,6 +68,9 @@ struct tree_parser {
 	size_t old_stack_len;
 	struct chunk *chunks; /* the text and the tree; the last in the list is kept */
 	char *text;
+	bool backslash;		  /* how to read it */
+	bool backslash_known;	  /* that this can be done was tried */
+	bool backslash_works;
 	PgQuery__ParseResult *tree;
 };
 
@@ -109,7 +136,7 @@ void tree_parser_free(struct tree_parser *t)
 static void parse(struct tree_parser *t)
 {
 	ProtobufCAllocator arena = { .alloc = arena_alloc, .free = arena_free, .allocator_data = t };
-	PgQueryProtobufParseResult r = pg_query_parse_protobuf(t->text);
+	PgQueryProtobufParseResult r = t->backslash ? read_backslashes(t->text) : pg_query_parse_protobuf(t->text);
 
 	if (!r.error)
 		t->tree = pg_query__parse_result__unpack(&arena, r.parse_tree.len, (const uint8_t *)r.parse_tree.data);
@@ -128,12 +155,13 @@ static void on_own_stack(unsigned high, unsigned low)
 	abort();
 }
 
-const PgQuery__ParseResult *tree_parse(struct tree_parser *t, const char *text, size_t len)
+static const PgQuery__ParseResult *read_text(struct tree_parser *t, const char *text, size_t len, bool backslash)
 {
 	uintptr_t self = (uintptr_t)t;
 	void *fake = NULL;
 
 	t->tree = NULL;
+	t->backslash = backslash;
 	t->text = arena_alloc(t, len + 1);
 	memcpy(t->text, text, len);
 	t->text[len] = 0;
@@ -149,6 +177,28 @@ const PgQuery__ParseResult *tree_parse(struct tree_parser *t, const char *text, 
 	if (len > SMALL_TEXT)
 		madvise(t->stack, STACK_LEN - STACK_KEPT, MADV_DONTNEED);
 	return t->tree;
+}
+
+/* A library that took no notice would give wrong strings, not errors: it is asked once. */
+static bool backslash_works(struct tree_parser *t)
+{
+	static const char probe[] = "SET a = '\\', b'";
+	const PgQuery__ParseResult *r;
+
+	if (t->backslash_known)
+		return t->backslash_works;
+	r = read_text(t, probe, sizeof probe - 1, true); /* unterminated, where '\' doesn't escape */
+	t->backslash_works = r && r->n_stmts == 1;
+	t->backslash_known = true;
+	tree_done(t);
+	return t->backslash_works;
+}
+
+const PgQuery__ParseResult *tree_parse(struct tree_parser *t, const char *text, size_t len, bool backslash)
+{
+	if (!backslash || !memchr(text, '\\', len))
+		return read_text(t, text, len, false);
+	return backslash_works(t) ? read_text(t, text, len, true) : NULL;
 }
 
 void tree_done(struct tree_parser *t)

@@ -338,11 +338,132 @@ static void what_the_parser_cannot_read_is_opaque(void **state)
 		assert_ptr_equal(effects(texts[i]), effects_opaque());
 	assert_int_equal(effects_opaque()->n, 1);
 	assert_int_equal(effects_opaque()->flags, TOUCH_OPAQUE);
-	assert_ptr_equal(effects_in_full(memory, "SET a = 'x\\'", 12, LEX_BACKSLASH), effects_opaque());
 	assert_ptr_equal(effects_in_full(memory, "SET a = '\x80'", 11, LEX_UNSAFE_BYTES), effects_opaque());
 	assert_ptr_equal(effects_in_full(memory, "SET a\0= b", 9, LEX_PLAIN), effects_opaque());
 	/* New to the parser, and yet cleared. */
 	assert_true(effects_none(effects_of(memory, "SELECT 1 RETURNING WITH", 23, LEX_PLAIN)));
+}
+
+static void backslashes_are_read_as_standard_conforming_strings_says(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned mode;
+		const char *value;
+	} rows[] = {
+		{ "SET my.a = 'a\\'b'", LEX_BACKSLASH, "a'b" },   { "SET my.a = 'a\\\\b'", LEX_BACKSLASH, "a\\b" },
+		{ "SET my.a = 'a\\\\b'", LEX_PLAIN, "a\\\\b" },   { "SET my.a = 'a\\nb'", LEX_BACKSLASH, "a\nb" },
+		{ "SET my.a = 'a\\nb'", LEX_PLAIN, "a\\nb" },	     { "SET my.a = E'a\\nb'", LEX_PLAIN, "a\nb" },
+		{ "SET my.a = E'a\\nb'", LEX_BACKSLASH, "a\nb" },  { "SET my.a = $$a\\nb$$", LEX_BACKSLASH, "a\\nb" },
+		{ "SET my.a = '\\'; RESET ALL --'", LEX_PLAIN, "\\" }, { "SET my.a = '\\'; RESET ALL --'", LEX_BACKSLASH, "'; RESET ALL --" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct effects *e = effects_of(memory, rows[i].text, strlen(rows[i].text), rows[i].mode);
+
+		if (e == effects_opaque() || e->stmts[0].kind != STMT_SET || !same(e->stmts[0].value, rows[i].value))
+			fail_msg("%s in mode %u: %s", rows[i].text, rows[i].mode, e->stmts[0].value ? e->stmts[0].value : "NULL");
+		effects_release(e);
+	}
+	assert_ptr_equal(effects_in_full(memory, "SET a = 'x\\'", 12, LEX_BACKSLASH), effects_opaque());
+	assert_ptr_equal(effects_in_full(memory, "SET a = U&'x\\\\'", 15, LEX_BACKSLASH), effects_opaque());
+}
+
+struct named {
+	const char *name;
+	bool local;
+};
+
+/* names ends with a row of NULL. */
+static void touches(const char *text, uint32_t flags, const struct named *names)
+{
+	const struct effects *e = effects(text);
+	const struct stmt_effects *s = &e->stmts[0];
+	size_t i;
+
+	if (s->flags != flags)
+		fail_msg("%s: flags %x", text, s->flags);
+	for (i = 0; i < s->n_touched && names[i].name; i++)
+		if (strcmp(s->touched[i].name, names[i].name) || s->touched[i].local != names[i].local)
+			fail_msg("%s: %s%s", text, s->touched[i].name, s->touched[i].local ? " local" : "");
+	if (i < s->n_touched || names[i].name)
+		fail_msg("%s: %zu touched", text, s->n_touched);
+	effects_release(e);
+}
+
+#define TOUCHES(text, flags, ...) touches(text, flags, (const struct named[]){ __VA_ARGS__ { NULL, false } })
+#define BODY (TOUCH_OPAQUE | TOUCH_SETTINGS)
+#define LOST (TOUCH_OPAQUE | TOUCH_SETTINGS_UNKNOWN)
+
+static void settings_in_the_body_of_do_are_found(void **state)
+{
+	TOUCHES("DO $$BEGIN PERFORM set_config('App.tenant', '7', false); END$$", BODY, { "app.tenant", false },);
+	TOUCHES("DO $$BEGIN PERFORM set_config('a.b', x(1, '2'), true); END$$", TOUCH_OPAQUE | TOUCH_LOCAL, { "a.b", true },);
+	TOUCHES("DO $$BEGIN PERFORM pg_catalog.\"set_config\"('a.b'::text, '7', x AND true); END$$", BODY, { "a.b", false },);
+	TOUCHES("DO $$BEGIN PERFORM set_config($a$a.b$a$, set_config('c.d', '', false), false); END$$", BODY, { "a.b", false }, { "c.d", false },);
+	TOUCHES("DO $$BEGIN PERFORM set_config('a.b', '', false); PERFORM set_config('A.B', '', false); END$$", BODY, { "a.b", false },);
+	TOUCHES("DO 'BEGIN SET a.b = 1; SET SESSION c.d TO 1; SET LOCAL \"e\".F.g = 1; RESET h.i; SET work_mem = 1; END'",
+		BODY | TOUCH_LOCAL, { "a.b", false }, { "c.d", false }, { "e.f.g", true }, { "h.i", false },);
+	TOUCHES("DO 'BEGIN SET ROLE x; SET SESSION AUTHORIZATION y; SET LOCAL SESSION AUTHORIZATION z; END'", BODY | TOUCH_LOCAL,
+		{ "role", false }, { "session_authorization", false }, { "session_authorization", true },);
+	TOUCHES("DO LANGUAGE plpgsql $$BEGIN -- SET a.b = 1\n/* set_config('c.d', '', true) */ UPDATE t SET e = f; END$$", TOUCH_OPAQUE,);
+	TOUCHES("DO $$BEGIN UPDATE t SET a.b = 1; END$$", BODY, { "a.b", false },);
+	TOUCHES("DO $$BEGIN PERFORM set_config('seed', '0', false); END$$", BODY | TOUCH_SESSION, { "seed", false },);
+}
+
+static void settings_in_the_body_of_do_whose_names_are_computed_are_unknown(void **state)
+{
+	TOUCHES("DO $$BEGIN PERFORM set_config(n, '', false); END$$", LOST,);
+	TOUCHES("DO $$BEGIN PERFORM set_config('a.' || n, '', true); END$$", LOST,);
+	TOUCHES("DO $$BEGIN PERFORM set_config(E'a\\x2eb', '', true); END$$", LOST,);
+	TOUCHES("DO $$BEGIN PERFORM set_config(setting_name => 'a.b', new_value => '', is_local => true); END$$", LOST,);
+	TOUCHES("DO $$BEGIN PERFORM \"set_config\"(n, '', true); END$$", LOST,);
+	TOUCHES("DO $$BEGIN PERFORM U&\"set\\005fconfig\"('a', '', true); END$$", LOST,);
+}
+
+static void strings_in_the_body_of_do_are_looked_into(void **state)
+{
+	TOUCHES("DO $$BEGIN EXECUTE 'SET a.b = 1; SELECT set_config(''c.d'', ''1'', false)'; END$$", BODY, { "a.b", false }, { "c.d", false },);
+	TOUCHES("DO $$BEGIN EXECUTE format('SET a.b = %L', x); END$$", BODY, { "a.b", false },);
+	TOUCHES("DO $$BEGIN EXECUTE $q$DO $w$BEGIN SET a.b = 1; END$w$ $q$; END$$", BODY, { "a.b", false },);
+	TOUCHES("DO $$BEGIN EXECUTE 'SET ' || n || ' = 1'; END$$", LOST,);
+	TOUCHES("DO $$BEGIN EXECUTE format('SELECT 1; SET LOCAL %I = 1', x); END$$", LOST,);
+	TOUCHES("DO $$BEGIN EXECUTE 'SET a.' || n || ' = 1'; END$$", LOST,);
+	TOUCHES("DO $$BEGIN EXECUTE 'UPDATE ' || n || ' SET ' || m; END$$", LOST,); /* may be a SET of its own */
+	TOUCHES("DO $$BEGIN EXECUTE 'UPDATE t SET ' || m; END$$", TOUCH_OPAQUE,);
+	TOUCHES("DO LANGUAGE plpython3u $$plpy.execute(\"SET a.b = 1\") # don't\nplpy.execute(\"SET c.d = 1\")$$", BODY, { "a.b", false }, { "c.d", false },);
+	TOUCHES("DO LANGUAGE plperlu $$my $x = 'SET a.b = 1'; spi_exec_query($x);$$", BODY, { "a.b", false },);
+}
+
+static void names_in_the_body_of_do_beyond_the_limit_make_all_unknown(void **state)
+{
+	char text[4096], *p = stpcpy(text, "DO '");
+	const struct effects *e;
+
+	for (int i = 0; i < 70; i++)
+		p += sprintf(p, "SET a.b%d = 1; SET a.b%d = 2;", i, i);
+	strcpy(p, "'");
+	e = effects(text);
+	assert_int_equal(e->flags, BODY | LOST);
+	assert_int_equal(e->stmts[0].n_touched, 64);
+	effects_release(e);
+}
+
+static void an_update_of_pg_settings_is_a_set(void **state)
+{
+	static const char *const others[] = { "UPDATE pg_settings SET setting = '1'", "UPDATE pg_settings s SET setting = '1' FROM t WHERE name = 'a'",
+					      "UPDATE pg_settings SET setting = '1' WHERE name LIKE 'a'", "UPDATE pg_settings SET setting = '1' WHERE name <> 'a'",
+					      "UPDATE pg_settings SET setting = '1' WHERE name = 'a' OR true" };
+
+	TOUCHES("UPDATE pg_settings SET setting = '4MB' WHERE name = 'Work_mem'", TOUCH_SETTINGS, { "work_mem", false },);
+	TOUCHES("UPDATE ONLY pg_catalog.\"pg_settings\" SET setting = '4MB' WHERE 'work_mem'::text = name", TOUCH_SETTINGS, { "work_mem", false },);
+	TOUCHES("WITH x AS (UPDATE pg_settings SET setting = '1' WHERE name = 'a' RETURNING 1) SELECT * FROM x", TOUCH_SETTINGS, { "a", false },);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		TOUCHES(others[i], TOUCH_OPAQUE,);
+	TOUCHES("SELECT * FROM pg_settings FOR UPDATE", 0,);
+	TOUCHES("UPDATE t SET a = 1 FROM pg_settings WHERE name = 'a'", 0,);
+	ROWS_ARE({ "UPDATE pg_settings SET setting = $1 WHERE name = $2", STMT_PLAIN, TOUCH_SETTINGS },
+		 { "UPDATE \"pg_settings\" SET setting = 'a'", STMT_PLAIN, TOUCH_OPAQUE });
 }
 
 static void reset_batches_are_known(void **state)
@@ -465,6 +586,12 @@ int main(void)
 		cmocka_unit_test(what_makes_and_ends_state_is_told),
 		cmocka_unit_test(databases_and_their_defaults_are_told),
 		cmocka_unit_test(what_the_parser_cannot_read_is_opaque),
+		cmocka_unit_test(backslashes_are_read_as_standard_conforming_strings_says),
+		cmocka_unit_test(settings_in_the_body_of_do_are_found),
+		cmocka_unit_test(settings_in_the_body_of_do_whose_names_are_computed_are_unknown),
+		cmocka_unit_test(strings_in_the_body_of_do_are_looked_into),
+		cmocka_unit_test(names_in_the_body_of_do_beyond_the_limit_make_all_unknown),
+		cmocka_unit_test(an_update_of_pg_settings_is_a_set),
 		cmocka_unit_test(reset_batches_are_known),
 		cmocka_unit_test(flags_of_a_text_are_those_of_all_its_statements),
 		cmocka_unit_test(the_worst_texts_within_the_bounds_are_parsed),

@@ -119,6 +119,14 @@ static void into_that_makes_a_table_goes_to_the_parser(void **state)
 	     "WITH x AS (SELECT 1) SELECT (a) merge INTO t FROM x", "SELECT insert INTO t FROM u", "((SELECT (1) insert INTO t))");
 }
 
+static void an_update_of_pg_settings_goes_to_the_parser(void **state)
+{
+	KEPT(LEX_PLAIN, "UPDATE pg_settings SET setting = 'a'", "update only pg_catalog.PG_Settings SET a = b", "UPDATE \"pg_settings\" SET a = b",
+	     "SELECT 1; WITH x AS (UPDATE pg_settings SET a = b RETURNING 1) SELECT 1", "WITH x AS (UPDATE \"pg_settings\" SET a = b RETURNING 1) SELECT 1");
+	CLEARED(LEX_PLAIN, "SELECT setting FROM pg_settings WHERE name = 'update'", "UPDATE t SET a = 1; SELECT * FROM pg_settings",
+		"SELECT * FROM pg_settings FOR UPDATE", "UPDATE pg_setting SET a = b");
+}
+
 static void texts_that_are_not_whole_go_to_the_parser(void **state)
 {
 	KEPT(LEX_PLAIN, "SELECT '", "SELECT 'a''", "SELECT E'\\'", "SELECT E'\\", "SELECT \"", "SELECT $$", "SELECT $a$ $", "SELECT /*", "SELECT /* /* */",
@@ -204,7 +212,8 @@ static void long_chains_are_beyond_the_bounds(void **state)
 
 static void texts_that_mean_something_else_to_the_parser_are_beyond_the_bounds(void **state)
 {
-	assert_non_null(screen_beyond_bounds("SET a = 'x\\y'", 13, LEX_BACKSLASH));
+	assert_null(screen_beyond_bounds("SET a = 'x\\y'", 13, LEX_BACKSLASH));
+	assert_non_null(screen_beyond_bounds("SET a = 'x\\'", 12, LEX_BACKSLASH));
 	assert_null(screen_beyond_bounds("SET a = 'x\\y'", 13, LEX_PLAIN));
 	assert_null(screen_beyond_bounds("SET a = E'x\\y'", 14, LEX_BACKSLASH));
 	assert_non_null(screen_beyond_bounds("SET a = '\x95\\'", 12, LEX_UNSAFE_BYTES));
@@ -248,6 +257,7 @@ int main(void)
 		cmocka_unit_test(first_words_that_are_not_known_go_to_the_parser),
 		cmocka_unit_test(copy_from_the_client_goes_to_the_parser),
 		cmocka_unit_test(into_that_makes_a_table_goes_to_the_parser),
+		cmocka_unit_test(an_update_of_pg_settings_goes_to_the_parser),
 		cmocka_unit_test(texts_that_are_not_whole_go_to_the_parser),
 		cmocka_unit_test(backslashes_count_where_standard_conforming_strings_is_off),
 		cmocka_unit_test(high_bytes_are_letters_unless_they_may_hide_others),
