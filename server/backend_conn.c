@@ -662,6 +662,28 @@ static void forward_run(struct forward *f)
 	f->run = 0;
 }
 
+/* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. */
+static void name_sender(struct backend_conn *to, struct client_message *m)
+{
+	const struct backend_conn *b;
+	uint8_t *body = (uint8_t *)m->body; /* in the stream's own buffer */
+	uint32_t pid;
+
+	if (m->type == 'C' && m->have == 7 && !memcmp(body, "NOTIFY", 7)) {
+		to->known_as = to->client->cancel_pid;
+		to->notified_us = to->worker->now_us;
+	}
+	if (m->type != 'A' || m->have < 4)
+		return;
+	pid = be32(body);
+	TAILQ_FOREACH (b, &to->worker->backends, in)
+		if (b->pid == pid && b->known_as && b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len)) {
+			for (int i = 0; i < 4; i++)
+				body[i] = (uint8_t)(b->known_as >> (24 - 8 * i));
+			return;
+		}
+}
+
 static bool is_fatal(const struct client_message *m)
 {
 	const char *severity = m->type == 'E' && m->have == m->len ? error_text(m->body, m->len, 'V') : NULL;
@@ -756,6 +778,7 @@ static void linked_pump(struct backend_conn *b)
 		m.have = buf_len(f.in) - f.run - WIRE_HEAD;
 		if (m.have > m.len)
 			m.have = m.len;
+		name_sender(b, &m);
 		if (!linked_message(b, &f, &m, &events))
 			break;
 		if (!b->stream_left && b->facts.owed.count && ledger_head(&b->facts.owed)->kind == OWED_INVENTED) {

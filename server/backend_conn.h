@@ -40,6 +40,8 @@ struct backend_conn {
 	int local_port;
 	struct auth_server *auth;
 	uint32_t pid, secret; /* of BackendKeyData */
+	uint32_t known_as;    /* process id that its last client goes by, or the last that sent NOTIFY just now */
+	int64_t notified_us;  /* when that was */
 	size_t stream_left;   /* bytes of the reply under way that go on unread */
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */

@@ -165,7 +165,9 @@ void cancel_begin(struct client *from, uint32_t pid, uint32_t secret)
 	struct client *c = client_by_key(from->worker, pid, secret);
 	struct backend_conn *b = c ? c->backend : NULL;
 
-	if (c && (c->line.waiter.pool || (b && b->state == CONN_CHECK))) {
+	if (c && c->state == CLIENT_CONSOLE) {
+		console_cancel(c);
+	} else if (c && (c->line.waiter.pool || (b && b->state == CONN_CHECK))) {
 		cancel_waiting(c);
 	} else if (b && b->state == CONN_READY && !session_idle(&c->session) && cancel_connect(from, b)) {
 		client_log(c, LOG_LEVEL_DEBUG, "cancel request passed on");

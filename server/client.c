@@ -15,6 +15,7 @@
 
 static const struct stream_owner_ops client_ops;
 
+enum { NOTIFY_UNDER_WAY_US = 1000 * 1000 }; /* how long a notification may still be on its way to who listens */
 enum { CLIENT_IN_MAX = 1 << 17 }; /* bytes a client may send ahead while it waits */
 
 void client_log(const struct client *c, int level, const char *fmt, ...)
@@ -239,6 +240,8 @@ void client_linked(struct client *c, struct backend_conn *b)
 		return;
 	}
 	b->request_us = w->now_us;
+	if (w->now_us - b->notified_us > NOTIFY_UNDER_WAY_US)
+		b->known_as = c->cancel_pid;
 	c->pool->traffic.assignments++;
 	c->pool->traffic.wait_time_us += (uint64_t)(w->now_us - c->request_us);
 	c->xact_us = c->query_us = w->now_us;

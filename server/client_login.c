@@ -312,6 +312,14 @@ static void on_session(struct client *c, const struct startup *st)
 		find_secret(c);
 }
 
+static void unsupported_version(struct client *c, const struct startup *st)
+{
+	char text[100];
+
+	snprintf(text, sizeof text, "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", st->major, st->minor);
+	client_fail(c, "0A000", text, NULL, NULL);
+}
+
 static bool one_packet(struct client *c)
 {
 	struct buf *in = &c->stream.in;
@@ -337,7 +345,7 @@ static bool one_packet(struct client *c)
 		on_cancel(c, &st);
 		return false;
 	case STARTUP_OLD:
-		client_fail(c, "0A000", "old V2 protocol not supported", NULL, NULL);
+		unsupported_version(c, &st);
 		return false;
 	case STARTUP_SESSION:
 		on_session(c, &st);

@@ -47,18 +47,22 @@ static uint32_t asked_of(const struct effects *e, const struct stmt *target)
 	return flags & ASKED_ABOUT;
 }
 
+/* A plain CREATE makes a temporary object where search_path says so. */
+static void temp_by_path(struct session *s)
+{
+	const char *path = settings_get(s->effective, "search_path");
+
+	if (path && strstr(path, "pg_temp"))
+		s->txn.observe |= TOUCH_TEMP;
+}
+
 void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes)
 {
-	const char *path;
-
 	s->txn.observe |= asked_of(e, NULL);
 	if (target && executes)
 		s->txn.observe |= asked_of(target->effects, target);
-	if (e->flags & TOUCH_DDL) { /* a plain CREATE makes a temporary object where search_path says so */
-		path = settings_get(s->effective, "search_path");
-		if (path && strstr(path, "pg_temp"))
-			s->txn.observe |= TOUCH_TEMP;
-	}
+	if (e->flags & TOUCH_DDL)
+		temp_by_path(s);
 }
 
 /* Ends with its transaction whatever SET says, or can't be set. */
@@ -209,14 +213,19 @@ static void flags_apply(struct session *s, const struct stmt_effects *row, uint3
 		pin(s, PIN_OPAQUE, events);
 		s->backend->spoilt = true;
 	}
-	if (flags & TOUCH_OPAQUE)
+	if (flags & TOUCH_OPAQUE) {
+		/* What can be asked is asked. A custom setting that no text names can't be: nobody else may get to see it. */
 		s->txn.local_unknown = true;
+		s->backend->spoilt = true;
+	}
 	if (flags & TOUCH_SESSION) {
 		pin(s, PIN_SESSION, events);
 		s->backend->spoilt = true;
 	}
-	if (flags & TOUCH_DDL)
+	if (flags & TOUCH_DDL) {
 		++*s->generation;
+		temp_by_path(s); /* which may have been set by the same text */
+	}
 	if (flags & TOUCH_ROLE_DEFAULTS)
 		*events |= EVENT_DEFAULTS;
 }

@@ -626,6 +626,7 @@ static enum session_verdict on_close(struct session *s, const struct client_mess
 		b->unnamed = 0;
 	} else if (m->body[0] == 'P') {
 		portal_drop(s, name);
+		s->txn.observe |= TOUCH_DROP; /* it may have been a held cursor's */
 	}
 	b->batch = true;
 	return forward_raw(s, m);

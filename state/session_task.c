@@ -301,7 +301,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 	}
 	if (observe & TOUCH_OPAQUE) {
 		buf_text(q, sep);
-		buf_text(q, "'a'::pg_catalog.text,name,pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
+		buf_text(q, "'a'::pg_catalog.text,pg_catalog.lower(name),pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
 			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
 	}
