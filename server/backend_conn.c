@@ -68,6 +68,40 @@ void conn_free(struct backend_conn *b)
 	free(b);
 }
 
+void conn_end(struct backend_conn *b)
+{
+	struct worker *w = b->worker;
+
+	TAILQ_REMOVE(b->parting ? &w->parting : &w->backends, b, in);
+	TAILQ_INSERT_TAIL(&w->dead_backends, b, in);
+	b->parting = false;
+	worker_clean(w, &b->stream);
+	stream_release(&b->stream);
+	pool_gone(&b->node);
+}
+
+/* PostgreSQL ends a session that is idle at once, one that runs a statement after it, and closes its socket last of all. */
+static void part(struct backend_conn *b)
+{
+	struct worker *w = b->worker;
+
+	TAILQ_REMOVE(&w->backends, b, in);
+	TAILQ_INSERT_TAIL(&w->parting, b, in);
+	b->parting = true;
+	b->request_us = w->now_us;
+	pool_closing(&b->node, w->now_us);
+	worker_clean(w, &b->stream);
+	buf_reset(&b->stream.in);
+	stream_resume(&b->stream);
+	stream_flush(&b->stream); /* what a client sent before it left runs, as it would directly */
+	if (!buf_len(&b->stream.out)) {
+		msg_add(stream_out(&b->stream), 'X', NULL, 0);
+		stream_flush(&b->stream);
+	}
+	buf_reset(&b->stream.out);
+	shutdown(b->stream.fd, SHUT_WR);
+}
+
 void conn_close(struct backend_conn *b, const char *reason)
 {
 	struct worker *w = b->worker;
@@ -86,20 +120,13 @@ void conn_close(struct backend_conn *b, const char *reason)
 		b->resolving = NULL;
 		evdns_getaddrinfo_cancel(r);
 	}
-	if (b->have_stream) {
-		worker_clean(w, &b->stream);
-		if (b->facts.status == 'I' && !b->client && !b->lookup && !b->auth) { /* PostgreSQL logs a session ended in order */
-			msg_add(stream_out(&b->stream), 'X', NULL, 0);
-			stream_flush(&b->stream);
-		}
-		stream_release(&b->stream);
-		b->have_stream = false;
-	}
 	if (b->cancels)
 		cancel_target_gone(b);
-	pool_gone(&b->node);
-	TAILQ_REMOVE(&w->backends, b, in);
-	TAILQ_INSERT_TAIL(&w->dead_backends, b, in);
+	if (b->have_stream && b->pid && !b->unheard)
+		part(b);
+	if (!b->parting || w->shutdown == SHUTDOWN_NOW)
+		conn_end(b);
+	b->have_stream = false;
 	b->client = NULL;
 	if (c && checking) { /* nothing of the client's was there yet: it gets another */
 		c->backend = NULL;
@@ -303,7 +330,10 @@ static void on_closed(void *owner, const char *reason)
 
 	worker_turn(w);
 	snprintf(why, sizeof why, "%s", b->stream.eof ? "server conn crashed?" : reason);
-	if (b->state == CONN_TLS && !b->stream.eof)
+	b->unheard = true;
+	if (b->parting)
+		conn_end(b);
+	else if (b->state == CONN_TLS && !b->stream.eof)
 		conn_refused(b, why);
 	else if (b->state < CONN_READY)
 		conn_failed(b, why, NULL, 0);
@@ -871,7 +901,10 @@ static void on_readable(void *owner)
 	struct worker *w = b->worker;
 
 	worker_turn(w);
-	conn_pump(b);
+	if (b->parting)
+		buf_reset(&b->stream.in);
+	else
+		conn_pump(b);
 	worker_turn_end(w);
 }
 

@@ -46,6 +46,8 @@ struct backend_conn {
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
 	bool told_fatal;      /* a FATAL was passed on */
+	bool unheard;	      /* it has hung up or doesn't answer: nothing is to be waited for when it is closed */
+	bool parting;	      /* CONN_DEAD for everyone, but counted until PostgreSQL has ended the session */
 	int cancels;	      /* cancel requests on their way to it: nobody else may have it yet */
 	bool free_after_cancel;
 	bool reset_sent;
@@ -55,8 +57,11 @@ struct backend_conn {
 };
 
 void conn_open(struct db_pool *p); /* counted at once */
-/* Closes at the end of the turn; a linked client loses it. */
+/* A linked client loses it. What PostgreSQL may still have of it counts in every limit until its end of the connection
+ * says that the session is over, or PARTING_MAX_US have passed. */
 void conn_close(struct backend_conn *b, const char *reason);
+enum { PARTING_MAX_US = 5 * 1000 * 1000 };
+void conn_end(struct backend_conn *b); /* one that is parting: waits no longer */
 void conn_timed_out(struct backend_conn *b); /* before its login was done */
 void conn_free(struct backend_conn *b); /* the reaper's */
 void conn_pump(struct backend_conn *b);
@@ -77,6 +82,7 @@ static inline struct backend_conn *conn_of(struct pool_backend *node)
 /* ---- cancel requests (server/cancel.c) ---- */
 /* The client that sent it stays connected until it was delivered. */
 void cancel_begin(struct client *from, uint32_t pid, uint32_t secret);
+void cancel_query(struct backend_conn *b); /* of our own accord, before it is closed */
 void cancel_abandon(struct client *from); /* that client is gone */
 void cancel_target_gone(struct backend_conn *b);
 void cancel_expire(struct worker *w); /* cancel_wait_timeout */

@@ -21,7 +21,7 @@ struct cancel {
 	struct stream stream;
 	uint32_t pid, secret; /* the backend's */
 	char host[256];
-	bool tls_asked;
+	bool tls, tls_asked;
 	int64_t since_us;
 };
 
@@ -63,7 +63,7 @@ static void on_ready(void *owner)
 	struct buf *out;
 
 	worker_turn(w);
-	if (!x->tls_asked && w->server_tls && x->target && x->target->peer.ss_family != AF_UNIX) {
+	if (x->tls && !x->tls_asked) {
 		x->tls_asked = true;
 		out = stream_out(&x->stream);
 		buf_u32(out, 8);
@@ -109,13 +109,13 @@ static const struct stream_owner_ops cancel_ops = { .readable = on_readable, .re
 
 static bool cancel_connect(struct client *from, struct backend_conn *b)
 {
-	struct worker *w = from->worker;
+	struct worker *w = b->worker;
 	struct cancel *x;
 	bool connecting;
 	int fd = socket_connect((struct sockaddr *)&b->peer, b->peer_len, w->config, &connecting);
 
 	if (fd < 0) {
-		client_log(from, LOG_LEVEL_WARNING, "cancel request: connect failed: %s", strerror(errno));
+		conn_log(b, LOG_LEVEL_WARNING, "cancel request: connect failed: %s", strerror(errno));
 		return false;
 	}
 	x = calloc(1, sizeof *x);
@@ -126,6 +126,7 @@ static bool cancel_connect(struct client *from, struct backend_conn *b)
 	x->target = b;
 	x->pid = b->pid;
 	x->secret = b->secret;
+	x->tls = w->server_tls && b->peer.ss_family != AF_UNIX;
 	x->since_us = w->now_us;
 	memcpy(x->host, b->host, sizeof x->host);
 	b->cancels++;
@@ -174,6 +175,11 @@ void cancel_begin(struct client *from, uint32_t pid, uint32_t secret)
 		return;
 	}
 	client_close(from, "cancel request done");
+}
+
+void cancel_query(struct backend_conn *b)
+{
+	cancel_connect(NULL, b);
 }
 
 void cancel_abandon(struct client *from)

@@ -131,8 +131,11 @@ static void check_active(struct client *c)
 	}
 	if (pause_ends_pin(c))
 		end_pin(c);
-	else if (c->busy && !idle && past(w, c->query_us, limit_of(u ? u->query_timeout_us : 0, conf->query_timeout_us)))
+	else if (c->busy && !idle && past(w, c->query_us, limit_of(u ? u->query_timeout_us : 0, conf->query_timeout_us))) {
+		if (c->backend)
+			cancel_query(c->backend);
 		client_fail(c, "08P01", "query_timeout", NULL, NULL);
+	}
 	else if (in_transaction && idle && past(w, c->idle_us, limit_of(u ? u->idle_transaction_timeout_us : 0, conf->idle_transaction_timeout_us)))
 		client_fail(c, "08P01", "idle transaction timeout", NULL, NULL);
 	else if (in_transaction && past(w, c->xact_us, limit_of(u ? u->transaction_timeout_us : 0, conf->transaction_timeout_us)))
@@ -183,8 +186,10 @@ static void check_conn(struct backend_conn *b)
 		return;
 	}
 	if (b->state == CONN_CHECK || b->state == CONN_RESET || b->state == CONN_LOOKUP) {
-		if (past(w, b->request_us, conf->server_connect_timeout_us))
+		if (past(w, b->request_us, conf->server_connect_timeout_us)) {
+			b->unheard = true;
 			conn_close(b, b->state == CONN_CHECK ? "test query timeout" : "server did not answer in time");
+		}
 		return;
 	}
 	if (b->node.place != PLACE_IDLE)
@@ -240,6 +245,14 @@ void janitor_run(struct worker *w)
 	for (b = TAILQ_FIRST(&w->backends); b; b = next_b) {
 		next_b = TAILQ_NEXT(b, in);
 		check_conn(b);
+	}
+	for (b = TAILQ_FIRST(&w->parting); b; b = next_b) {
+		next_b = TAILQ_NEXT(b, in);
+		if (past(w, b->request_us, PARTING_MAX_US)) {
+			conn_log(b, LOG_LEVEL_WARNING, "PostgreSQL process %u is still there %d s after its connection was closed; it is counted no longer",
+				 b->pid, PARTING_MAX_US / 1000000);
+			conn_end(b);
+		}
 	}
 	cancel_expire(w);
 	lookup_expire(w);

@@ -314,16 +314,26 @@ static void hand_over(struct pool_waiter *waiter, struct pool_backend *node)
 		client_linked(place->client, conn_of(node));
 }
 
+static bool share_limit(const struct backend_conn *b, const struct db_pool *p)
+{
+	return b->node.pool->database == p->pool.database || b->node.pool->user == p->pool.user;
+}
+
 /* Another pool's idle backend is closed where only a limit shared with it stands in the way. */
 static void make_way(struct db_pool *p)
 {
 	struct worker *w = p->worker;
 	struct backend_conn *b, *oldest = NULL;
+	int missing = p->pool.n_waiting - p->pool.n_opening;
 
+	TAILQ_FOREACH (b, &w->parting, in)
+		missing -= share_limit(b, p);
+	if (missing <= 0)
+		return;
 	TAILQ_FOREACH (b, &w->backends, in) {
 		if (b->node.place != PLACE_IDLE || b->pool == p || b->state == CONN_DEAD)
 			continue;
-		if (b->node.pool->database != p->pool.database && b->node.pool->user != p->pool.user)
+		if (!share_limit(b, p))
 			continue;
 		if (!oldest || b->node.since_us < oldest->node.since_us)
 			oldest = b;

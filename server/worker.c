@@ -240,6 +240,9 @@ bool worker_pause_done(const struct worker *w, const struct database *db)
 	TAILQ_FOREACH (b, &w->backends, in)
 		if (!db || b->pool->database == db)
 			return false;
+	TAILQ_FOREACH (b, &w->parting, in)
+		if (!db || b->pool->database == db)
+			return false;
 	return true;
 }
 
@@ -349,9 +352,10 @@ static void on_janitor(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the whole ---- */
 
+static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 };
+
 static bool start_events(struct worker *w)
 {
-	static const int signals[] = { SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 };
 	struct timeval every = { .tv_usec = JANITOR_EVERY_US };
 
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -379,6 +383,7 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	TAILQ_INIT(&w->runnable);
 	TAILQ_INIT(&w->dead_clients);
 	TAILQ_INIT(&w->backends);
+	TAILQ_INIT(&w->parting);
 	TAILQ_INIT(&w->dead_backends);
 	TAILQ_INIT(&w->cancels);
 	TAILQ_INIT(&w->lookups);
@@ -410,9 +415,9 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	if (w->dns)
 		evdns_base_load_hosts(w->dns, "/etc/hosts");
 	tell_warnings(config);
+	start_events(w); /* first: whoever sees it listen may send a signal */
 	if (!listeners_open(w))
 		goto failed;
-	start_events(w);
 	pools_load(w);
 	pools_serve_all(w);
 	worker_turn_end(w);
@@ -442,13 +447,28 @@ static void close_everything(struct worker *w)
 	}
 	while ((b = TAILQ_FIRST(&w->backends)))
 		conn_close(b, "shutdown");
+	while ((b = TAILQ_FIRST(&w->parting)))
+		conn_end(b);
 	cancel_free_all(w);
 	lookup_free_all(w);
 	reap(w);
 }
 
+/* It is ending already: one more of these is no reason to die half way. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		if (signals[i] != SIGQUIT)
+			sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 void worker_free(struct worker *w)
 {
+	block_signals();
 	if (w->base) {
 		w->shutdown = SHUTDOWN_NOW;
 		listeners_close(w);

@@ -118,6 +118,7 @@ struct worker {
 	struct clients runnable; /* to be pumped at the end of the turn */
 	struct clients dead_clients;
 	struct backend_conns backends; /* all */
+	struct backend_conns parting; /* told to go */
 	struct backend_conns dead_backends;
 	TAILQ_HEAD(, cancel) cancels;
 	TAILQ_HEAD(, lookup) lookups;

@@ -11,6 +11,7 @@ void pool_init(struct pool *p, struct pool_limit *database, struct pool_limit *u
 	TAILQ_INIT(&p->idle);
 	TAILQ_INIT(&p->active);
 	TAILQ_INIT(&p->opening);
+	TAILQ_INIT(&p->closing);
 	TAILQ_INIT(&p->waiting);
 	p->database = database;
 	p->user = user;
@@ -29,6 +30,9 @@ static struct pool_backends *list_of(struct pool *p, enum pool_place place, int 
 	case PLACE_OPENING:
 		*count = &p->n_opening;
 		return &p->opening;
+	case PLACE_CLOSING:
+		*count = &p->n_closing;
+		return &p->closing;
 	case PLACE_NONE:
 		break;
 	}
@@ -185,6 +189,11 @@ void pool_opened(struct pool_backend *b, int64_t now_us)
 void pool_give_back(struct pool_backend *b, int64_t now_us)
 {
 	enter_place(b, PLACE_IDLE, now_us);
+}
+
+void pool_closing(struct pool_backend *b, int64_t now_us)
+{
+	enter_place(b, PLACE_CLOSING, now_us);
 }
 
 void pool_gone(struct pool_backend *b)

@@ -20,7 +20,7 @@ struct pool_limit {
 	int max, count;
 };
 
-enum pool_place { PLACE_NONE, PLACE_OPENING, PLACE_IDLE, PLACE_ACTIVE };
+enum pool_place { PLACE_NONE, PLACE_OPENING, PLACE_IDLE, PLACE_ACTIVE, PLACE_CLOSING };
 
 struct pool_backend {
 	TAILQ_ENTRY(pool_backend) in;
@@ -43,9 +43,9 @@ TAILQ_HEAD(pool_waiters, pool_waiter);
 struct pool {
 	TAILQ_ENTRY(pool) in_database; /* the owner's list of a database's pools */
 	struct pool_backends idle;     /* most recently used first */
-	struct pool_backends active, opening;
+	struct pool_backends active, opening, closing;
 	struct pool_waiters waiting;   /* first come first */
-	int n_idle, n_active, n_opening, n_waiting;
+	int n_idle, n_active, n_opening, n_closing, n_waiting;
 	int size, reserve, min;
 	int64_t reserve_after_us; /* 0: never */
 	bool paused, fifo;
@@ -74,6 +74,7 @@ bool pool_blocked_by_others(const struct pool *p, int64_t now_us);
 void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us); /* counted from here on */
 void pool_opened(struct pool_backend *b, int64_t now_us);		   /* and idle */
 void pool_give_back(struct pool_backend *b, int64_t now_us);		   /* active → idle */
+void pool_closing(struct pool_backend *b, int64_t now_us); /* told to go; counted until PostgreSQL has ended it */
 void pool_gone(struct pool_backend *b);					   /* from any place; no longer counted */
 /* Opening failed: tries again after 50 ms, doubling to retry_max_us. `random` jitters by up to a quarter. */
 void pool_failed(struct pool *p, int64_t now_us, uint32_t random);
@@ -81,7 +82,7 @@ void pool_succeeded(struct pool *p);
 
 static inline int pool_backends(const struct pool *p)
 {
-	return p->n_idle + p->n_active + p->n_opening;
+	return p->n_idle + p->n_active + p->n_opening + p->n_closing;
 }
 
 #endif

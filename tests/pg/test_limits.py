@@ -135,6 +135,19 @@ def test_hard_limits(start_pooler, cluster, what, limit, options, databases, use
     assert 0 < watch.most("app", "other", "plainold") <= limit, what
 
 
+def test_a_statement_whose_client_left_is_counted(start_pooler, cluster):
+    """It runs to its end, as directly, and until then its server connection is one of the pool's."""
+    cluster.tidy()
+    pooler = start_pooler()
+    with Watch(cluster) as watch, pooler.connect(1) as b:
+        b.value("CREATE TABLE scratch.left_behind ()")
+        a = pooler.connect(1)
+        a.query("SELECT pg_sleep(0.3); DROP TABLE scratch.left_behind").send()
+        a.terminate()
+        assert b.value("SELECT to_regclass('scratch.left_behind') IS NULL") == "t"
+    assert watch.most("app") == 1
+
+
 def test_reserve(start_pooler, cluster):
     """Opens when someone has waited, and no further than told."""
     pooler = start_pooler({"reserve_pool_size": 1, "reserve_pool_timeout": 0.3})
@@ -273,6 +286,7 @@ def test_time_limits_of_clients(start_pooler, cluster):
             assert ended(conn)[0] == ("FATAL", "57P05", "terminating connection due to idle-session timeout")
         assert working.value("SELECT 'in a transaction, and not idle'")
         assert free.value("SELECT 'no limit'") == "no limit"
+        backends_are(cluster, 0, "boss")  # cancelled, not left behind
 
 
 def test_client_login_timeout(start_pooler):

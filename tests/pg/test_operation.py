@@ -131,7 +131,8 @@ def test_daemon(binary, cluster):
         more.write("pidfile = %s\nlogfile = %s/log\n" % (pidfile, home))
     code, out, err = run(binary, "-d", path)
     assert (code, out) == (0, ""), err
-    until(lambda: servers.listens(("127.0.0.1", port)), "it listens")
+    until(lambda: os.path.getsize(pidfile), "it has written its pid file")
+    assert servers.listens(("127.0.0.1", port))
     with open(pidfile) as text:
         pid = int(text.read())
     try:
