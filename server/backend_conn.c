@@ -590,7 +590,9 @@ static void on_login_message(struct backend_conn *b, char type, const uint8_t *b
 			conn_log(b, LOG_LEVEL_WARNING, "connect_query failed: %s", why);
 			return;
 		}
-		conn_failed(b, why, body, len);
+		/* Starting up or shutting down (57P01 to 57P03) is no refusal: it is out of reach for a while. */
+		name = error_text(body, len, 'C');
+		conn_failed(b, why, body, name && !strncmp(name, "57P0", 4) ? 0 : len);
 		return;
 	case 'Z':
 		if (b->state == CONN_LOGIN && query && *query) {

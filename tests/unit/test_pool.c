@@ -73,6 +73,31 @@ static void who_waits_is_served_in_line_and_nobody_overtakes(void **state)
 	assert_int_equal(pool_backends(&p), 0);
 }
 
+static void who_was_told_to_go_counts_until_it_is_gone(void **state)
+{
+	struct pool_limit database = { .max = 1 };
+	struct pool_waiter w = { 0 };
+	struct fake f = { 0 };
+	struct pool p;
+	struct pool_backend *b;
+
+	pool_init(&p, &database, NULL);
+	p.size = 5;
+	fake_idle(&p, &f, plain, 1);
+	pool_closing(&f.node, 2);
+	assert_null(pool_take(&p, plain, 2));
+	pool_wait(&p, &w, plain, 3);
+	assert_null(pool_match(&p, &b, 3));
+	assert_int_equal(pool_backends(&p), 1);
+	assert_int_equal(database.count, 1);
+	assert_int_equal(pool_to_open(&p, true, 3), 0);
+	pool_gone(&f.node);
+	assert_int_equal(pool_backends(&p), 0);
+	assert_int_equal(database.count, 0);
+	assert_int_equal(pool_to_open(&p, true, 4), 1);
+	pool_unwait(&w);
+}
+
 static void the_backend_with_the_clients_settings_comes_first_then_the_last_used(void **state)
 {
 	struct pool p;
@@ -286,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_waits_is_served_in_line_and_nobody_overtakes),
+		cmocka_unit_test(who_was_told_to_go_counts_until_it_is_gone),
 		cmocka_unit_test(the_backend_with_the_clients_settings_comes_first_then_the_last_used),
 		cmocka_unit_test(the_reserve_is_there_for_who_has_waited_long_enough),
 		cmocka_unit_test(a_failing_server_is_tried_ever_less_often_one_at_a_time_and_never_in_step),
