@@ -20,6 +20,8 @@ import tempfile
 import threading
 import time
 
+import pytest
+
 import rawpg
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -482,7 +484,14 @@ class Pooler:
         try:
             return len(os.listdir(path))
         except PermissionError:  # it keeps its secrets, and with them this folder, even from its own user
+            return self._descriptors_by_sudo(path)
+
+    @staticmethod
+    def _descriptors_by_sudo(path):
+        try:
             return len(subprocess.run(["sudo", "-n", "ls", path], check=True, capture_output=True, text=True).stdout.split())
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("only root or sudo may count the descriptors of a process that keeps its memory to itself")
 
     def reports(self, process=None):
         """What sanitizers wrote, if anything."""
