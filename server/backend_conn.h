@@ -45,6 +45,7 @@ struct backend_conn {
 	size_t stream_left;   /* bytes of the reply under way that go on unread */
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
+	int64_t close_needed_us; /* since when even a pin has to end; 0: it may stay */
 	bool told_fatal;      /* a FATAL was passed on */
 	bool unheard;	      /* it has hung up or doesn't answer: nothing is to be waited for when it is closed */
 	bool parting;	      /* CONN_DEAD for everyone, but counted until PostgreSQL has ended the session */

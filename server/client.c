@@ -334,7 +334,7 @@ static void reply_events(struct client *c, uint32_t events)
 	if (events & EVENT_PINS)
 		pins_changed(c);
 	if (events & EVENT_DEFAULTS) {
-		worker_reconnect(c->worker, c->database);
+		worker_renew(c->worker, c->database);
 		pools_welcome_clear(c->pool);
 	}
 	if (events & EVENT_BROKEN) {
@@ -589,6 +589,9 @@ static void on_closed(void *owner, const char *reason)
 	struct worker *w = c->worker;
 
 	worker_turn(w);
+	/* Gone without a word in the middle of a query: nobody waits for it, and it holds what others wait for. */
+	if (c->state == CLIENT_ACTIVE && c->backend && c->backend->state == CONN_READY && !session_idle(&c->session))
+		cancel_query(c->backend);
 	client_close(c, c->stream.eof ? "client unexpected eof" : reason);
 	worker_turn_end(w);
 }

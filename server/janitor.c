@@ -97,13 +97,17 @@ static void check_waiting(struct client *c)
 		notify_waiting(c);
 }
 
-/* PAUSE and a shutdown that waits for servers end pins of clients that do nothing. */
+/* PAUSE, RECONNECT and a shutdown that waits for servers end pins of clients that do nothing. */
 static bool pause_ends_pin(const struct client *c)
 {
 	const struct worker *w = c->worker;
 	int64_t paused_us = w->paused_us > c->database->paused_us ? w->paused_us : c->database->paused_us;
 	bool pausing = w->paused || c->database->paused || w->shutdown == SHUTDOWN_WAIT_SERVERS;
 
+	if (c->backend && c->backend->close_needed_us && !pausing) { /* RECONNECT, or RELOAD with another server */
+		pausing = true;
+		paused_us = c->backend->close_needed_us;
+	}
 	return pausing && c->backend && c->session.pins && session_idle(&c->session) && !session_in_transaction(&c->session) &&
 	       past(w, paused_us > c->idle_us ? paused_us : c->idle_us, w->config->pin_pause_timeout_us);
 }
@@ -113,7 +117,7 @@ static void end_pin(struct client *c)
 	char reasons[160], text[300];
 
 	pin_reasons(c->session.pins, reasons, sizeof reasons);
-	snprintf(text, sizeof text, "The session held a server connection (%s) while the pool was being paused.", reasons);
+	snprintf(text, sizeof text, "The session held a server connection (%s) while its pool was to be emptied (PAUSE, RECONNECT or shutdown).", reasons);
 	client_log(c, LOG_LEVEL_WARNING, "pin ended by pause: %s", reasons);
 	client_fail(c, "57P01", "terminating connection due to administrator command", text, NULL);
 }

@@ -63,7 +63,7 @@ static int read_command_line(int argc, char **argv, struct command_line *cl)
 			cl->quiet = true;
 			break;
 		case 'R':
-			fprintf(stderr, "pgporter: -R (online restart) is not there; start with so_reuseport or stop the old one first\n");
+			fprintf(stderr, "pgporter: -R (online restart) is not there: stop the running process first\n");
 			return 1;
 		case 'u':
 			cl->user = optarg;

@@ -246,7 +246,7 @@ bool worker_pause_done(const struct worker *w, const struct database *db)
 	return true;
 }
 
-void worker_reconnect(struct worker *w, struct database *db)
+void worker_renew(struct worker *w, struct database *db)
 {
 	struct backend_conn *b, *next;
 	struct database *d;
@@ -264,6 +264,16 @@ void worker_reconnect(struct worker *w, struct database *db)
 		if (!db || d == db)
 			TAILQ_FOREACH (p, &d->pools, in_database)
 				pools_welcome_clear((struct db_pool *)p);
+}
+
+void worker_reconnect(struct worker *w, struct database *db)
+{
+	struct backend_conn *b;
+
+	worker_renew(w, db);
+	TAILQ_FOREACH (b, &w->backends, in)
+		if (b->close_needed && !b->close_needed_us && (!db || b->pool->database == db))
+			b->close_needed_us = w->now_us;
 }
 
 void worker_shutdown(struct worker *w, enum shutdown_mode mode)

@@ -163,6 +163,9 @@ void worker_shutdown(struct worker *w, enum shutdown_mode mode);
 void worker_pause(struct worker *w, struct database *db);
 void worker_resume(struct worker *w, struct database *db);
 bool worker_pause_done(const struct worker *w, const struct database *db);
+/* Every server connection is closed when it is next given back, the idle ones now. RECONNECT: idle pins end too, after
+ * pin_pause_timeout. */
+void worker_renew(struct worker *w, struct database *db);
 void worker_reconnect(struct worker *w, struct database *db);
 
 /* ---- databases, users, pools (server/pools.c) ---- */

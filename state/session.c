@@ -397,6 +397,7 @@ static enum session_verdict call_message(struct session *s, const struct client_
 	if (s->carry && (m->len < 4 || !function_harmless((uint32_t)m->body[0] << 24 | (uint32_t)m->body[1] << 16 |
 							     (uint32_t)m->body[2] << 8 | m->body[3]))) {
 		s->txn.observe |= TOUCH_OPAQUE;
+		s->backend->spoilt = true;
 		session_remember_text(s, "function call message", 21);
 	}
 	ledger_push(&s->backend->owed, OWED_CALL, false);

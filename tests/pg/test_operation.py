@@ -386,6 +386,18 @@ def test_pause_ends_an_idle_pin(start_pooler):
         assert works.value("SELECT 1") == "1"
 
 
+def test_reconnect_ends_an_idle_pin(start_pooler):
+    """It would keep the old connection for as long as its client stays."""
+    pooler = start_pooler({"pin_pause_timeout": 0.3})
+    with pooler.connect(1) as idle:
+        idle.value("SELECT pg_advisory_lock(1)")
+        with pooler.console() as console:
+            assert ("CommandComplete", "RECONNECT") in console.q("RECONNECT")
+        assert refusal(idle.until("EOF")) == ("FATAL", "57P01", "terminating connection due to administrator command")
+        with pooler.connect(1) as other:
+            assert other.value("SELECT pg_try_advisory_lock(1)") == "t"
+
+
 def test_interrupt_ends_an_idle_pin(start_pooler):
     pooler = start_pooler({"pin_pause_timeout": 0.2})
     with pooler.connect(1) as a:
