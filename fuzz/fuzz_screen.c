@@ -1,6 +1,7 @@
 /* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Holds the screen against the parser: what the screen clears must touch nothing that outlives its transaction, as
- * far as libpg_query can read it; and our tokens must be those of PostgreSQL's scanner. Input: lex_mode, text. */
+ * far as libpg_query can read it; what is clear at sight must be clear token by token; and our tokens must be those of
+ * PostgreSQL's scanner. Input: lex_mode, text. */
 #include "parser/effects.h"
 #include "parser/lex.h"
 #include "parser/screen.h"
@@ -120,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	len--;
 	if (screen_text(text, len, mode) == SCREEN_CLEAR)
 		cleared_touches_nothing(text, len, mode);
+	assert(screen_text(text, len, mode) == screen_exactly(text, len, mode));
 	mode &= LEX_BACKSLASH;
 	if (!memchr(text, 0, len) && !screen_beyond_bounds(text, len, mode))
 		tokens_agree(text, len, mode);

@@ -1,5 +1,7 @@
 #include "parser/lex.h"
 
+#include "parser/blocks.h"
+
 #include <string.h>
 
 const uint8_t lex_class[256] = {
@@ -17,6 +19,12 @@ const uint8_t lex_class[256] = {
 
 const uint8_t lex_in_ident[256] = {
 	['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['_'] = 1, [0x80 ... 0xff] = 1, ['0' ... '9'] = 1, ['$'] = 1,
+};
+
+const uint8_t block_byte[256] = {
+	['A' ... 'Z'] = BYTE_IDENT, ['a' ... 'z'] = BYTE_IDENT, ['_'] = BYTE_IDENT, [0x80 ... 0xff] = BYTE_IDENT,
+	['0' ... '9'] = BYTE_IDENT | BYTE_DIGIT, ['$'] = BYTE_IDENT | BYTE_OTHER, ['\''] = BYTE_SINGLE, ['"'] = BYTE_DOUBLE,
+	['&'] = BYTE_OTHER, ['-'] = BYTE_OTHER, ['/'] = BYTE_OTHER, [';'] = BYTE_OTHER, ['\v'] = BYTE_OTHER,
 };
 
 #define CLASS(p) lex_class[(uint8_t)*(p)]

@@ -1,5 +1,6 @@
 #include "parser/screen.h"
 
+#include "parser/blocks.h"
 #include "parser/effects.h"
 #include "parser/lex.h"
 
@@ -124,36 +125,63 @@ static bool word_matters(const char *s, size_t n, bool quoted)
 }
 
 /* First words of statements that touch nothing unless a word that matters follows. */
-static const char *const first_words[26][5] = {
-	['a' - 'a'] = { "abort", "analyze", "analyse" },
-	['b' - 'a'] = { "begin" },
-	['c' - 'a'] = { "commit", "copy", "comment", "checkpoint", "cluster" },
-	['d' - 'a'] = { "delete" },
-	['e' - 'a'] = { "end" },
-	['f' - 'a'] = { "fetch" },
-	['g' - 'a'] = { "grant" },
-	['i' - 'a'] = { "insert" },
-	['l' - 'a'] = { "lock" },
-	['m' - 'a'] = { "move", "merge" },
-	['n' - 'a'] = { "notify" },
-	['r' - 'a'] = { "rollback", "release", "revoke", "reindex" },
-	['s' - 'a'] = { "select", "savepoint", "start", "show" },
-	['t' - 'a'] = { "table", "truncate" },
-	['u' - 'a'] = { "update" },
-	['v' - 'a'] = { "values", "vacuum" },
-	['w' - 'a'] = { "with" },
+enum first {
+	FIRST_UNKNOWN,
+	FIRST_PLAIN,
+	FIRST_INSERT, /* or MERGE: an INTO follows */
+	FIRST_UPDATE,
+	FIRST_SELECT,
+	FIRST_WITH,
+	FIRST_COPY,
 };
 
-static bool first_word_harmless(const char *s, size_t n)
+struct first_word {
+	const char *word;
+	uint8_t len, what;
+};
+
+#define FIRST(word, what) { word, sizeof(word) - 1, FIRST_##what }
+
+static const struct first_word first_words[26][5] = {
+	['a' - 'a'] = { FIRST("abort", PLAIN), FIRST("analyze", PLAIN), FIRST("analyse", PLAIN) },
+	['b' - 'a'] = { FIRST("begin", PLAIN) },
+	['c' - 'a'] = { FIRST("commit", PLAIN), FIRST("copy", COPY), FIRST("comment", PLAIN), FIRST("checkpoint", PLAIN),
+			FIRST("cluster", PLAIN) },
+	['d' - 'a'] = { FIRST("delete", PLAIN) },
+	['e' - 'a'] = { FIRST("end", PLAIN) },
+	['f' - 'a'] = { FIRST("fetch", PLAIN) },
+	['g' - 'a'] = { FIRST("grant", PLAIN) },
+	['i' - 'a'] = { FIRST("insert", INSERT) },
+	['l' - 'a'] = { FIRST("lock", PLAIN) },
+	['m' - 'a'] = { FIRST("move", PLAIN), FIRST("merge", INSERT) },
+	['n' - 'a'] = { FIRST("notify", PLAIN) },
+	['r' - 'a'] = { FIRST("rollback", PLAIN), FIRST("release", PLAIN), FIRST("revoke", PLAIN), FIRST("reindex", PLAIN) },
+	['s' - 'a'] = { FIRST("select", SELECT), FIRST("savepoint", PLAIN), FIRST("start", PLAIN), FIRST("show", PLAIN) },
+	['t' - 'a'] = { FIRST("table", PLAIN), FIRST("truncate", PLAIN) },
+	['u' - 'a'] = { FIRST("update", UPDATE) },
+	['v' - 'a'] = { FIRST("values", PLAIN), FIRST("vacuum", PLAIN) },
+	['w' - 'a'] = { FIRST("with", WITH) },
+};
+
+/* Letters alone: the case bit can be set without looking. */
+static bool same_letters(const char *s, size_t n, const char *letters)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((s[i] | 0x20) != letters[i])
+			return false;
+	return true;
+}
+
+static enum first first_word(const char *s, size_t n)
 {
 	unsigned letter = (unsigned)((*s | 0x20) - 'a');
 
 	if (letter >= 26)
-		return false;
-	for (size_t i = 0; i < 5 && first_words[letter][i]; i++)
-		if (lex_same(s, n, first_words[letter][i]))
-			return true;
-	return false;
+		return FIRST_UNKNOWN;
+	for (const struct first_word *f = first_words[letter]; f < first_words[letter] + 5; f++)
+		if (f->len == n && same_letters(s, n, f->word))
+			return f->what;
+	return FIRST_UNKNOWN;
 }
 
 /* Where in a statement the screen is. */
@@ -174,15 +202,15 @@ static bool begins_insert(const struct place *p)
 
 static enum screen_result screen_first_word(struct place *p, const char *s, size_t n)
 {
-	if (!first_word_harmless(s, n))
-		return SCREEN_PARSE;
+	enum first first = first_word(s, n);
+
 	p->started = true;
-	p->copy = lex_same(s, n, "copy");
-	p->with = lex_same(s, n, "with");
-	p->selects = lex_same(s, n, "select");
-	p->update = lex_same(s, n, "update");
-	p->into_belongs = lex_same(s, n, "insert") || lex_same(s, n, "merge");
-	return SCREEN_CLEAR;
+	p->copy = first == FIRST_COPY;
+	p->with = first == FIRST_WITH;
+	p->selects = first == FIRST_SELECT;
+	p->update = first == FIRST_UPDATE;
+	p->into_belongs = first == FIRST_INSERT;
+	return first == FIRST_UNKNOWN ? SCREEN_PARSE : SCREEN_CLEAR;
 }
 
 static enum screen_result screen_word(struct place *p, const char *s, size_t n)
@@ -230,7 +258,7 @@ static bool high_bytes(const char *text, size_t len)
 	return false;
 }
 
-enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
+enum screen_result screen_exactly(const char *text, size_t len, unsigned lex_mode)
 {
 	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
 	struct place p = { 0 };
@@ -274,6 +302,255 @@ enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
 		p.last = t;
 	}
 	return SCREEN_CLEAR;
+}
+
+/* --- the same for most texts, by blocks of 64 bytes --- */
+
+/* Second and third letters of the words that matter, beside `lengths`. */
+#define S(c) (1u << ((c) & 31))
+static const uint32_t seconds[256] = {
+	['p'] = S('g'), ['s'] = S('e'), ['t'] = S('e') | S('s'), ['i'] = S('n'), ['m'] = S('e'),
+	['c'] = S('u') | S('r') | S('o'), ['l'] = S('a'), ['d'] = S('b'), ['q'] = S('u'), ['x'] = S('p'),
+};
+static const uint32_t thirds[256] = {
+	['p'] = S('_'), ['s'] = S('t'), ['t'] = S('m') | S('_'), ['i'] = S('t') | S('s'), ['m'] = S('r'),
+	['c'] = S('r') | S('o') | S('n'), ['l'] = S('s'), ['d'] = S('l'), ['q'] = S('e'), ['x'] = S('a'),
+};
+
+/* For words of four bytes and more. */
+static inline bool looks_like_one(const char *s, unsigned n)
+{
+	unsigned first = (uint8_t)(*s | 0x20);
+
+	return lengths[first] >> (n < 31 ? n : 31) & seconds[first] >> ((uint8_t)s[1] & 31) &
+	       thirds[first] >> ((uint8_t)s[2] & 31) & 1;
+}
+
+/* Does screen_exactly() do anything about a word like this, in whatever place? */
+static bool word_decides(const char *s, size_t n)
+{
+	switch (*s | 0x20) {
+	case 'i':
+		return lex_same(s, n, "into") || lex_same(s, n, "insert");
+	case 'm':
+		return lex_same(s, n, "merge");
+	case 'p':
+		return word_matters(s, n, false) || lex_same(s, n, "pg_settings");
+	default:
+		return word_matters(s, n, false);
+	}
+}
+
+enum sight {
+	SIGHT_ON,    /* nothing so far */
+	SIGHT_BEGIN, /* a statement begins */
+	SIGHT_LOST,  /* have screen_exactly() tell */
+};
+
+struct sight_of {
+	struct lex l;	  /* .at: how far all is clear */
+	const char *text;
+	const char *into; /* where the INTO of an INSERT or MERGE is expected */
+};
+
+static enum sight see_beginning(struct sight_of *s)
+{
+	const char *word;
+	enum first first;
+	enum tok t;
+
+	s->into = NULL;
+	do
+		t = lex_step(&s->l, &s->l.at, &word);
+	while (t == TOK_OPEN || t == TOK_SEMI);
+	if (t == TOK_END)
+		return SIGHT_ON;
+	first = t == TOK_WORD ? first_word(word, (size_t)(s->l.at - word)) : FIRST_UNKNOWN;
+	if (first == FIRST_UNKNOWN || first == FIRST_COPY)
+		return SIGHT_LOST;
+	if (first == FIRST_INSERT)
+		for (s->into = s->l.at; s->into < s->l.end && lex_class[(uint8_t)*s->into] == LEX_SPACE;)
+			s->into++;
+	return SIGHT_ON;
+}
+
+/* Words that begin at the bits set in `starts`, each longer than three bytes. */
+static inline bool see_words(const struct sight_of *s, const char *base, uint64_t starts, uint64_t ident)
+{
+	for (; starts; starts &= starts - 1) {
+		unsigned at = (unsigned)__builtin_ctzll(starts), n = (unsigned)__builtin_ctzll(~(ident >> at));
+
+		if (__builtin_expect(looks_like_one(base + at, n), 0) && word_decides(base + at, n) &&
+		    !(base + at == s->into && lex_same(base + at, n, "into")))
+			return false;
+	}
+	return true;
+}
+
+static inline uint64_t from_bit(unsigned at)
+{
+	return at < 64 ? ~(uint64_t)0 << at : 0;
+}
+
+static inline bool bit(uint64_t bits, unsigned at)
+{
+	return bits >> at & 1;
+}
+
+static inline unsigned run_at(const struct block *b, unsigned at)
+{
+	return (unsigned)__builtin_ctzll(~(b->ident >> at));
+}
+
+/* Where the quotes that open at `at` close, if they do so within the block and hold no quote; else 0. */
+static inline unsigned closes_at(const struct sight_of *s, const char *base, uint64_t quotes, unsigned at)
+{
+	uint64_t after = quotes >> at >> 1;
+	unsigned close;
+
+	if (!after)
+		return 0;
+	close = at + 1 + (unsigned)__builtin_ctzll(after);
+	return s->l.end - base > close + 1 && base[close + 1] == base[at] ? 0 : close;
+}
+
+static inline bool letter_before(const struct block *b, unsigned at)
+{
+	return at && bit(b->ident, at - 1) && !(at > 1 && bit(b->ident, at - 2));
+}
+
+static inline bool name_decides(const char *name, unsigned n)
+{
+	return n > 3 && looks_like_one(name, n) && (word_matters(name, n, true) || lex_same(name, n, "pg_settings"));
+}
+
+/* A number or parameter of digits alone. */
+static inline bool plain_number(const struct sight_of *s, const struct block *b, const char *base, unsigned at, unsigned n)
+{
+	uint64_t others = ~b->digit >> at & ~from_bit(n);
+
+	if (base[at] == '$')
+		return others == 1 && n > 1;
+	return !others && (s->l.end - base == at + n || base[at + n] != '.');
+}
+
+/* What stands at `at` and isn't just a word. Returns how far it goes, 0 for what takes more than a look. */
+static inline unsigned see_event(const struct sight_of *s, const struct block *b, const char *base, unsigned at)
+{
+	const char *p = base + at;
+	unsigned close;
+
+	if (*p == '"') { /* what some libraries' texts are full of */
+		close = closes_at(s, base, b->dbl, at);
+		return close && !name_decides(p + 1, close - at - 1) ? close + 1 : 0;
+	}
+	switch (*p) {
+	case '\'':
+		close = letter_before(b, at) ? 0 : closes_at(s, base, b->single, at);
+		return close ? close + 1 : 0;
+	case ';':
+		return s->l.end - p == 1 ? at + 1 : 0;
+	case '-':
+		return s->l.end - p > 1 && p[1] == '-' ? 0 : at + 1;
+	case '/':
+		return s->l.end - p > 1 && p[1] == '*' ? 0 : at + 1;
+	case '&':
+		return letter_before(b, at) && (p[-1] | 0x20) == 'u' ? 0 : at + 1;
+	case '$':
+	case '0' ... '9':
+		close = run_at(b, at);
+		return plain_number(s, b, base, at, close) ? at + close : 0;
+	default:
+		return 0;
+	}
+}
+
+/* The same by the lexer; after it a new block is begun. */
+static enum sight see_token(struct sight_of *s, const struct block *b, const char *base, unsigned at)
+{
+	const char *p = base + at;
+	enum tok t;
+
+	switch (*p) {
+	case ';':
+		s->l.at = p + 1;
+		return SIGHT_BEGIN;
+	case '$':
+		if (at && bit(b->ident, at - 1))
+			return SIGHT_LOST; /* in a word */
+		break;
+	case '\'':
+		p -= letter_before(b, at);
+		break;
+	case '0' ... '9':
+		p -= p > s->text && p[-1] == '.';
+		break;
+	case '&':
+		return SIGHT_LOST;
+	}
+	s->l.tok = p;
+	t = lex_rest(&s->l);
+	if (t == TOK_QUOTED && word_decides(p + 1, (size_t)(s->l.at - p - 2)))
+		return SIGHT_LOST;
+	return t == TOK_BAD || t == TOK_UNICODE ? SIGHT_LOST : SIGHT_ON;
+}
+
+/* From l.at on, where a token begins or may begin, as far as one block goes. */
+static enum sight see_block(struct sight_of *s)
+{
+	const char *base = s->l.at;
+	size_t left = (size_t)(s->l.end - base);
+	struct block b = block_at(base, (size_t)(base - s->text), left);
+	unsigned n = left < BLOCK ? (unsigned)left : BLOCK, at, to;
+	uint64_t starts, events, longer, within = ~(uint64_t)0;
+
+	if (b.ident >> 63) { /* may go on: the next block begins with it */
+		if (!~b.ident)
+			return SIGHT_LOST;
+		if (left > BLOCK) {
+			n = BLOCK - (unsigned)__builtin_clzll(~b.ident);
+			within = ~from_bit(n);
+		}
+	}
+	starts = b.ident & ~(b.ident << 1);
+	longer = starts & b.ident >> 1 & b.ident >> 2 & b.ident >> 3 & within;
+	events = (b.single | b.dbl | b.other | (starts & b.digit)) & within;
+	while (events) {
+		at = (unsigned)__builtin_ctzll(events);
+		if (!see_words(s, base, longer & ~from_bit(at), b.ident))
+			return SIGHT_LOST;
+		to = see_event(s, &b, base, at);
+		if (!to)
+			return see_token(s, &b, base, at);
+		longer &= from_bit(to);
+		events &= from_bit(to);
+	}
+	s->l.at = base + n;
+	return see_words(s, base, longer, b.ident) ? SIGHT_ON : SIGHT_LOST;
+}
+
+/* True where screen_exactly() would clear the text; false where it may not. */
+static bool clear_at_sight(const char *text, size_t len)
+{
+	struct sight_of s = { .l = lex_of(text, len, false), .text = text };
+	enum sight sight = SIGHT_BEGIN;
+
+	while (sight != SIGHT_LOST) {
+		if (sight == SIGHT_BEGIN)
+			sight = see_beginning(&s);
+		else if (s.l.at == s.l.end)
+			return true;
+		else
+			sight = see_block(&s);
+	}
+	return false;
+}
+
+enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
+{
+	if (lex_mode == LEX_PLAIN && len && !memchr(text, 0, len) && clear_at_sight(text, len))
+		return SCREEN_CLEAR;
+	return screen_exactly(text, len, lex_mode);
 }
 
 /* One pair of brackets, and how deep a tree what was read in it can make. An estimate from above: chains that lean to

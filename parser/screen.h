@@ -19,6 +19,9 @@ enum screen_result {
  * savepoints included, is cleared. */
 enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode);
 
+/* The same token by token, which screen_text() does for whatever isn't clear at sight. */
+enum screen_result screen_exactly(const char *text, size_t len, unsigned lex_mode);
+
 /* What a call of a function of this name may do to its session, as TOUCH_… bits; 0: nothing that is known. The
  * name's last part, as folded by PostgreSQL; ASCII case is ignored. set_config gives TOUCH_SETTINGS, set_limit
  * (pg_trgm) as well. Functions that run SQL handed to them as a string (query_to_xml, crosstab…) give TOUCH_OPAQUE. */

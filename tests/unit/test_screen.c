@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "parser/blocks.h"
 #include "parser/effects.h"
 #include "parser/lex.h"
 #include "parser/screen.h"
@@ -30,9 +31,45 @@ static const char *at_the_edge(const char *text, size_t len)
 	return area + size - len;
 }
 
+/* Blocks of bytes may begin anywhere in it. */
 static enum screen_result screen(const char *text, unsigned mode)
 {
-	return screen_text(at_the_edge(text, strlen(text)), strlen(text), mode);
+	enum screen_result result = screen_exactly(at_the_edge(text, strlen(text)), strlen(text), mode);
+	char shifted[4096];
+
+	for (size_t blanks = 0; blanks < 70; blanks++) {
+		size_t len = strlen(text) + blanks;
+
+		assert_true(len < sizeof shifted);
+		memset(shifted, ' ', blanks);
+		strcpy(shifted + blanks, text);
+		if (screen_text(at_the_edge(shifted, len), len, mode) != result)
+			fail_msg("%zu blanks before: %s", blanks, text);
+		memmove(shifted, "SELECT", blanks < 7 ? 0 : 6);
+		memmove(shifted + blanks - 1, ";", blanks < 7 ? 0 : 1);
+		if (screen_text(at_the_edge(shifted, len), len, mode) != result)
+			fail_msg("behind a SELECT of %zu bytes: %s", blanks, text);
+	}
+	return result;
+}
+
+static void a_block_tells_every_byte_of_it(void **state)
+{
+	char text[BLOCK + 40];
+
+	for (unsigned byte = 0; byte < 256; byte++) {
+		for (unsigned n = 1; n <= sizeof text; n++) {
+			unsigned at = (byte * 7 + n) % n, from = at < 5 ? 0 : n % 5;
+			struct block b, one = { 0 };
+
+			memset(text, ' ', n);
+			text[at] = (char)byte;
+			b = block_at(at_the_edge(text, n) + from, from, n - from);
+			if (at - from < BLOCK)
+				block_add_byte(&one, (uint8_t)byte, at - from);
+			assert_memory_equal(&b, &one, sizeof b);
+		}
+	}
 }
 
 static void cleared(const char *const *texts, unsigned mode)
@@ -133,6 +170,19 @@ static void texts_that_are_not_whole_go_to_the_parser(void **state)
 	     "SELECT $", "SELECT $a", "SELECT $1a", "SELECT 1a", "SELECT 0xfg", "SELECT 1E'x'", "SELECT 0x1'x'", "SELECT 0x1$$", "SELECT 1e+", "SELECT\v1",
 	     "SELECT U&'");
 	assert_int_equal(screen_text(at_the_edge("SELECT\0001", 8), 8, LEX_PLAIN), SCREEN_PARSE);
+	assert_int_equal(screen_text(at_the_edge("SELECT '\0'", 10), 10, LEX_PLAIN), SCREEN_PARSE);
+	assert_int_equal(screen_text(at_the_edge("--\0\nSELECT 1", 12), 12, LEX_PLAIN), SCREEN_PARSE);
+}
+
+static void what_is_clear_at_sight_is_clear_token_by_token(void **state)
+{
+	CLEARED(LEX_PLAIN, "SELECT 'a', N'b', a.e, e, \"e\", e 'x', te'\\', 'x&' , u & 'a', u&1, a$, a$b, a-b, a->>'c', a/b, 1.5, .5, $1, $12, 1e-5, a[1]",
+		"INSERT INTO t VALUES ($1, 12, 0.5);", "insert\n into t select 1;  ; update t set a = 1 ;");
+	KEPT(LEX_PLAIN, "SELECT e'\\', ', set_config(1)", "SELECT a, E'\\', ', set_config(1) --'", "SELECT $$'$$set_config($$'$$)",
+	     "SELECT $a$x$a$set_config(1)", "SELECT a$b, set_config(1)", "SELECT 1.e5set_config(1)", "SELECT .5e3set_config(1)", "SELECT 1.5set_config(1)",
+	     "SELECT \"a\"\"\", set_config(1), \"\"\"\"", "SELECT 'a''b', set_config(1), 'c'", "SELECT $1$$'$$, set_config(1), $$'$$",
+	     "INSERT INTO t SELECT 1 INTO u", "SELECT 1\v", "SELECT $a", "SELECT 1 $",
+	     "SELECT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, set_config(1)");
 }
 
 static void backslashes_count_where_standard_conforming_strings_is_off(void **state)
@@ -250,6 +300,7 @@ static void many_comments_and_long_texts_are_one_pass(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_block_tells_every_byte_of_it),
 		cmocka_unit_test(statements_that_touch_nothing_are_cleared),
 		cmocka_unit_test(words_in_literals_and_comments_do_not_matter),
 		cmocka_unit_test(words_that_matter_are_found_wherever_they_are),
@@ -259,6 +310,7 @@ int main(void)
 		cmocka_unit_test(into_that_makes_a_table_goes_to_the_parser),
 		cmocka_unit_test(an_update_of_pg_settings_goes_to_the_parser),
 		cmocka_unit_test(texts_that_are_not_whole_go_to_the_parser),
+		cmocka_unit_test(what_is_clear_at_sight_is_clear_token_by_token),
 		cmocka_unit_test(backslashes_count_where_standard_conforming_strings_is_off),
 		cmocka_unit_test(high_bytes_are_letters_unless_they_may_hide_others),
 		cmocka_unit_test(names_of_functions_tell_what_they_touch),
