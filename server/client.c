@@ -331,6 +331,8 @@ static void reply_events(struct client *c, uint32_t events)
 		query_ended(c);
 	if (c->state == CLIENT_DEAD)
 		return;
+	if (c->session.idle_timeout_changed)
+		client_idle_timeout(c);
 	if (events & EVENT_PINS)
 		pins_changed(c);
 	if (events & EVENT_DEFAULTS) {

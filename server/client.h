@@ -56,7 +56,7 @@ struct client {
 	int64_t connected_us, request_us, query_us, xact_us, last_us; /* last_us: last byte either way */
 	int64_t pinned_us;	  /* 0: not pinned */
 	int64_t idle_us;	  /* since when it has been idle */
-	int64_t idle_session_timeout_us; /* the client's own setting, ours to enforce; 0: none */
+	int64_t idle_session_timeout_us, base_idle_timeout_us; /* the client's own setting, now and at login; 0: none */
 	bool busy;		  /* a query is under way */
 	uint64_t counted_received, counted_sent; /* of the stream's bytes, in the pool's traffic */
 	struct console_wait *wait;
@@ -90,6 +90,7 @@ const char *client_state_name(const struct client *c);
 /* ---- login (server/client_login.c) ---- */
 void client_startup(struct client *c);	     /* bytes of the startup phase are there */
 void client_auth_message(struct client *c);
+void client_idle_timeout(struct client *c); /* its session has SET idle_session_timeout */
 void client_welcome(struct client *c, const struct settings *reported);
 void client_welcome_failed(struct client *c); /* PostgreSQL refused a startup setting */
 

@@ -456,14 +456,23 @@ static bool read_time(const char *text, int64_t *out_us)
 	return false;
 }
 
+void client_idle_timeout(struct client *c)
+{
+	if (!read_time(c->session.idle_session_timeout, &c->idle_session_timeout_us))
+		c->idle_session_timeout_us = c->base_idle_timeout_us;
+	c->session.idle_timeout_changed = false;
+}
+
 /* idle_session_timeout is about the client; a pooled backend that had it would be killed while it waits for the next. What
  * isn't a time is left to PostgreSQL, which refuses it. */
 static void take_idle_session_timeout(struct client *c)
 {
 	const char *value = settings_get(c->session.base, "idle_session_timeout");
 
+	c->base_idle_timeout_us = 0;
 	if (!value || !read_time(value, &c->idle_session_timeout_us))
 		return;
+	c->base_idle_timeout_us = c->idle_session_timeout_us;
 	session_start_with(&c->session, "idle_session_timeout", NULL);
 }
 

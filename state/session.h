@@ -133,6 +133,8 @@ struct session {
 	const struct settings *effective; /* and with SET LOCAL */
 	const struct settings *reported; /* what the client was told by ParameterStatus */
 	const struct settings *base_reported; /* and at login */
+	bool idle_timeout_changed;
+	char idle_session_timeout[32]; /* the client's own, ours to enforce: a pooled backend that had it would be killed */
 	unsigned lex_mode;
 	const struct settings *lex_for; /* the reported settings lex_mode was derived from; borrowed, compared only */
 

@@ -121,6 +121,10 @@ static void setting_reset(struct session *s, const struct stmt_effects *row, enu
 	if (!row->name || setting_not_carried(row->name))
 		return;
 	session_touch(s, row->name);
+	if (!strcmp(row->name, "idle_session_timeout")) {
+		s->idle_session_timeout[0] = 0;
+		s->idle_timeout_changed = true;
+	}
 	if (!strcmp(row->name, "session_authorization")) {
 		session_touch(s, "role");
 		settings_set(&s->backend->have, "role", NULL);
@@ -415,8 +419,22 @@ static void take_all_reported(struct session *s)
 		set_everywhere(s, s->txn.names[i], settings_get_nocase(s->backend->reported, s->txn.names[i]));
 }
 
+/* idle_session_timeout is about the client. The backend that has it now is closed rather than given back. */
+static void take_idle_timeout(struct session *s)
+{
+	const char *value = settings_get(s->want, "idle_session_timeout");
+
+	if (!value)
+		return;
+	snprintf(s->idle_session_timeout, sizeof s->idle_session_timeout, "%s", value);
+	s->idle_timeout_changed = true;
+	set_everywhere(s, "idle_session_timeout", NULL);
+	s->backend->spoilt = true;
+}
+
 static void settled(struct session *s)
 {
+	take_idle_timeout(s);
 	settings_assign(&s->settings, s->want);
 	settings_assign(&s->backend->applied, s->backend->have);
 	settings_assign(&s->effective, s->want);

@@ -3,7 +3,7 @@
 
 A row that stays green has tests that would not notice its loss. With POOLER=pgbouncer in the environment PgBouncer
 takes the place of a pgporter with `carry = 0`. Each row meets only the noise that disturbs it (rows.py), so that it
-turns red for its own sake. Arguments go to pytest. Exits with 1 when a row stays green.
+turns red for its own sake, and is left alone when some of its tests are red. Arguments go to pytest. Exits with 1 when a row stays green.
 """
 
 import collections
@@ -22,6 +22,9 @@ import pytest  # noqa: E402  (after the environment is set)
 import rows  # noqa: E402
 
 
+ENOUGH = 3  # red tests of a row; the rest of them is not run
+
+
 class Tally:
     """Counts outcomes by row."""
 
@@ -29,6 +32,14 @@ class Tally:
         self.red = collections.Counter()
         self.run = collections.Counter()
         self.errors = []
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.get_closest_marker("row")]
+
+    def pytest_runtest_setup(self, item):
+        row = item.get_closest_marker("row").args[0]
+        if self.red[row] >= ENOUGH:
+            pytest.skip("the row is red already")
 
     def pytest_runtest_logreport(self, report):
         if report.when != "call":

@@ -263,9 +263,11 @@ def test_time_limits_of_clients(start_pooler, cluster):
     with pooler.connect(5) as idle, pooler.connect(5, "other") as in_block, pooler.connect(5, "plainold") as busy, \
             pooler.connect(5, "boss") as slow, pooler.connect(5, "postgres") as free, pooler.connect(5) as working, \
             pooler.connect(5, "postgres", params={"options": "-c idle_session_timeout=0.9s"}) as own, \
-            pooler.connect(5, "postgres", params={"idle_session_timeout": "900"}) as number:
+            pooler.connect(5, "postgres", params={"idle_session_timeout": "900"}) as number, \
+            pooler.connect(5, "postgres") as by_set:
+        by_set.q("SET idle_session_timeout = '900ms'")
         free.value("BEGIN")
-        for conn in (idle, own, number, slow):
+        for conn in (idle, own, number, by_set, slow):
             conn.value("SELECT 1")
         in_block.value("BEGIN")
         busy.value("BEGIN")
