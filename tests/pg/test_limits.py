@@ -284,7 +284,7 @@ def test_time_limits_of_clients(start_pooler, cluster):
         assert ended(idle)[0] == ("FATAL", "08P01", "client_idle_timeout")
         assert ended(in_block)[0] == ("FATAL", "08P01", "idle transaction timeout")
         assert refusal(slow.until("EOF")) == ("FATAL", "08P01", "query_timeout")
-        for conn in (own, number):
+        for conn in (own, number, by_set):
             assert ended(conn)[0] == ("FATAL", "57P05", "terminating connection due to idle-session timeout")
         assert working.value("SELECT 'in a transaction, and not idle'")
         assert free.value("SELECT 'no limit'") == "no limit"
