@@ -1,24 +1,18 @@
-/* The way to PostgreSQL: resolve, connect, TLS, login; then messages. The stance towards a server is that of the client
- * side: a message out of place ends the connection. */
-#include "server/backend_conn.h"
+/* A connection that is logged in: messages for whoever is linked, giving back, checks between two uses, and the end.
+ * A message out of place ends the connection. */
+#include "server/backend_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "parser/reader.h"
+#include "parser/report.h"
 #include "parser/wire.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/log.h"
-#include "server/socket.h"
 
 static const struct stream_owner_ops conn_ops;
 
@@ -36,7 +30,7 @@ void conn_log(const struct backend_conn *b, int level, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void enter_state(struct backend_conn *b, enum conn_state state)
+void conn_enter_state(struct backend_conn *b, enum conn_state state)
 {
 	if (log_wants(LOG_LEVEL_NOISE))
 		conn_log(b, LOG_LEVEL_NOISE, "state %d -> %d", b->state, state);
@@ -113,7 +107,7 @@ void conn_close(struct backend_conn *b, const char *reason)
 	if (w->config->log_disconnections && b->have_stream)
 		conn_log(b, LOG_LEVEL_LOG, "closing because: %s (age=%llds)", reason,
 			 (long long)((w->now_us - b->node.opened_us) / 1000000));
-	enter_state(b, CONN_DEAD);
+	conn_enter_state(b, CONN_DEAD);
 	if (b->resolving) {
 		struct evdns_getaddrinfo_request *r = b->resolving;
 
@@ -142,53 +136,6 @@ void conn_close(struct backend_conn *b, const char *reason)
 	}
 }
 
-/* Login did not come about: who waits for it may have to be told. */
-static void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *error, size_t len)
-{
-	struct db_pool *p = b->pool;
-	struct worker *w = b->worker;
-	uint32_t random;
-	struct client *c, *next;
-
-	worker_random(&random, sizeof random);
-	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);
-	if (!p->failing_since_us)
-		p->failing_since_us = w->now_us;
-	snprintf(p->last_reason, sizeof p->last_reason, "%s", reason);
-	buf_reset(&p->last_error);
-	buf_add(&p->last_error, error, len);
-	pool_failed(&p->pool, w->now_us, random);
-	conn_close(b, reason);
-	/* PostgreSQL's own refusal is told at once; a server out of reach is given some time to come back. */
-	if (!len && w->now_us - p->failing_since_us < LOGIN_PATIENCE_US)
-		return;
-	for (c = TAILQ_FIRST(&w->clients); c; c = next) {
-		next = TAILQ_NEXT(c, in);
-		if (c->pool == p && c->state == CLIENT_WELCOME && !c->backend)
-			client_login_failed(c);
-	}
-}
-
-/* We and the server don't agree, and won't by waiting: clients are told at once, as by PostgreSQL. */
-static void conn_refused(struct backend_conn *b, const char *reason)
-{
-	struct buf error = { 0 };
-	char text[300];
-
-	snprintf(text, sizeof text, "server login failed: %s", reason);
-	msg_report(&error, 'E', "FATAL", "08P01", text, NULL, NULL);
-	conn_failed(b, reason, buf_head(&error) + WIRE_HEAD, buf_len(&error) - WIRE_HEAD);
-	buf_release(&error);
-}
-
-void conn_timed_out(struct backend_conn *b)
-{
-	struct db_pool *p = b->pool;
-
-	conn_failed(b, "connect timeout", NULL, 0);
-	pools_serve(p);
-}
-
 /* ---- giving back ---- */
 
 static bool too_old(const struct backend_conn *b)
@@ -201,7 +148,7 @@ static bool too_old(const struct backend_conn *b)
 
 void conn_give_back(struct backend_conn *b)
 {
-	enter_state(b, CONN_READY);
+	conn_enter_state(b, CONN_READY);
 	if (b->close_needed || too_old(b)) {
 		conn_close(b, b->close_needed ? "close_needed" : "server_lifetime");
 	} else if (b->cancels) {
@@ -215,7 +162,7 @@ void conn_give_back(struct backend_conn *b)
 	pools_serve(b->pool);
 }
 
-static void send_query(struct backend_conn *b, const char *sql)
+void conn_send_query(struct backend_conn *b, const char *sql)
 {
 	struct buf *out = stream_out(&b->stream);
 	size_t mark = msg_begin(out, 'Q');
@@ -239,9 +186,9 @@ void conn_release(struct backend_conn *b, bool clean)
 		return;
 	}
 	if ((b->pool->mode == POOL_SESSION || c->server_reset_query_always) && *c->server_reset_query) {
-		enter_state(b, CONN_RESET);
+		conn_enter_state(b, CONN_RESET);
 		b->request_us = b->worker->now_us;
-		send_query(b, c->server_reset_query);
+		conn_send_query(b, c->server_reset_query);
 		backend_wiped(&b->facts);
 		return;
 	}
@@ -260,65 +207,9 @@ void conn_check(struct backend_conn *b)
 {
 	const char *query = b->worker->config->server_check_query;
 
-	enter_state(b, CONN_CHECK);
+	conn_enter_state(b, CONN_CHECK);
 	b->request_us = b->worker->now_us;
-	send_query(b, strcmp(query, "<empty>") ? query : "");
-}
-
-/* ---- connecting ---- */
-
-static void send_startup(struct backend_conn *b)
-{
-	const struct config_database *d = b->pool->database->conf;
-	struct buf *out = stream_out(&b->stream);
-	size_t mark = msg_begin(out, 0);
-	const char *const extra[][2] = { { "client_encoding", d->client_encoding }, { "datestyle", d->datestyle },
-					 { "timezone", d->timezone }, { "application_name", d->application_name } };
-
-	buf_u32(out, 3 << 16);
-	buf_str(out, "user");
-	buf_str(out, b->pool->user->name);
-	buf_str(out, "database");
-	buf_str(out, d->dbname ? d->dbname : b->pool->database->name);
-	for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
-		if (extra[i][1]) {
-			buf_str(out, extra[i][0]);
-			buf_str(out, extra[i][1]);
-		}
-	buf_u8(out, 0);
-	msg_end(out, mark);
-	enter_state(b, CONN_LOGIN);
-	worker_dirty(b->worker, &b->stream);
-}
-
-static void send_ssl_request(struct backend_conn *b)
-{
-	struct buf *out = stream_out(&b->stream);
-
-	buf_u32(out, 8);
-	buf_u32(out, 80877103);
-	enter_state(b, CONN_TLS_ASKED);
-	worker_dirty(b->worker, &b->stream);
-}
-
-static void on_ready(void *owner)
-{
-	struct backend_conn *b = owner;
-	struct worker *w = b->worker;
-
-	worker_turn(w);
-	if (b->state == CONN_CONNECTING) {
-		socket_name(b->stream.fd, false, b->local_address, sizeof b->local_address, &b->local_port);
-		if (w->config->log_connections)
-			conn_log(b, LOG_LEVEL_LOG, "new connection to server (from %s:%d)", b->local_address, b->local_port);
-		if (w->server_tls && b->peer.ss_family != AF_UNIX)
-			send_ssl_request(b);
-		else
-			send_startup(b);
-	} else if (b->state == CONN_TLS) {
-		send_startup(b);
-	}
-	worker_turn_end(w);
+	conn_send_query(b, strcmp(query, "<empty>") ? query : "");
 }
 
 static void on_closed(void *owner, const char *reason)
@@ -343,288 +234,28 @@ static void on_closed(void *owner, const char *reason)
 	worker_turn_end(w);
 }
 
-static void on_tls_answer(struct backend_conn *b)
-{
-	struct worker *w = b->worker;
-	const char *host = *b->host ? b->host : b->address;
-	char answer;
-
-	if (!buf_len(&b->stream.in))
-		return;
-	answer = (char)*buf_head(&b->stream.in);
-	if (buf_len(&b->stream.in) > 1) {
-		conn_failed(b, "received unencrypted data after SSL request", NULL, 0);
-		return;
-	}
-	buf_consume(&b->stream.in, 1);
-	if (answer == 'S') {
-		enter_state(b, CONN_TLS);
-		if (!stream_start_tls_client(&b->stream, w->server_tls, host, w->config->server_tls_sslmode == SSLMODE_VERIFY_FULL))
-			conn_failed(b, "TLS could not be started", NULL, 0);
-	} else if (w->config->server_tls_sslmode >= SSLMODE_REQUIRE) {
-		conn_refused(b, "server refused SSL");
-	} else {
-		send_startup(b);
-	}
-}
-
-static void connect_to(struct backend_conn *b)
-{
-	const struct config *c = b->worker->config;
-	bool connecting;
-	int fd = socket_connect((struct sockaddr *)&b->peer, b->peer_len, c, &connecting);
-
-	if (fd < 0) {
-		char why[200];
-
-		snprintf(why, sizeof why, "connect failed: %s", strerror(errno));
-		conn_failed(b, why, NULL, 0);
-		return;
-	}
-	enter_state(b, CONN_CONNECTING);
-	stream_init(&b->stream, b->worker->base, &b->worker->blocks, fd, true, &conn_ops, b);
-	b->have_stream = true;
-	b->facts.out = &b->stream.out;
-}
-
-static void on_resolved(int result, struct evutil_addrinfo *list, void *arg)
-{
-	struct backend_conn *b = arg;
-	struct worker *w = b->worker;
-	struct db_pool *p = b->pool;
-	struct evutil_addrinfo *ai = list;
-	unsigned n = 0, take;
-
-	if (result == EVUTIL_EAI_CANCEL) /* closed meanwhile */
-		return;
-	worker_turn(w);
-	b->resolving = NULL;
-	for (struct evutil_addrinfo *at = list; at; at = at->ai_next)
-		n++;
-	if (result || !n) {
-		char why[300];
-
-		snprintf(why, sizeof why, "server DNS lookup failed: %s: %s", b->host, result ? evutil_gai_strerror(result) : "no address");
-		conn_failed(b, why, NULL, 0);
-	} else {
-		/* The next one after a failure, so that a dead address of several does not stick. */
-		for (take = p->pool.failures % n; take; take--)
-			ai = ai->ai_next;
-		memcpy(&b->peer, ai->ai_addr, ai->ai_addrlen);
-		b->peer_len = ai->ai_addrlen;
-		socket_address((struct sockaddr *)&b->peer, b->address, sizeof b->address, NULL);
-		connect_to(b);
-	}
-	if (list)
-		evutil_freeaddrinfo(list);
-	pools_serve(p);
-	worker_turn_end(w);
-}
-
-static void resolve(struct backend_conn *b)
-{
-	struct evutil_addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP };
-	struct evdns_getaddrinfo_request *r;
-	char port[16];
-
-	snprintf(port, sizeof port, "%d", b->port);
-	enter_state(b, CONN_RESOLVING);
-	/* May call back before it returns. */
-	r = evdns_getaddrinfo(b->worker->dns, b->host, port, &hints, on_resolved, b);
-	if (r && b->state == CONN_RESOLVING)
-		b->resolving = r;
-}
-
-/* One of a comma list, in turn. */
-static void choose_host(struct backend_conn *b, const char *hosts)
-{
-	struct database *d = b->pool->database;
-	unsigned n = 1, take;
-	size_t len;
-
-	for (const char *at = hosts; *at; at++)
-		n += *at == ',';
-	take = d->conf->load_balance ? d->next_host++ % n : b->pool->pool.failures % n;
-	while (take--)
-		hosts = strchr(hosts, ',') + 1;
-	hosts += strspn(hosts, " ");
-	len = strcspn(hosts, ", ");
-	snprintf(b->host, sizeof b->host, "%.*s", (int)len, hosts);
-}
-
-void conn_open(struct db_pool *p)
-{
-	struct worker *w = p->worker;
-	const struct config_database *d = p->database->conf;
-	struct backend_conn *b = calloc(1, sizeof *b);
-	int numeric;
-
-	if (!b)
-		abort();
-	b->worker = w;
-	b->pool = p;
-	b->id = ++w->last_client_id;
-	b->port = d->port;
-	backend_init(&b->facts, w->store.settings, NULL);
-	b->facts.prepared_max = (size_t)w->config->max_prepared_statements;
-	b->node.facts = &b->facts;
-	pool_opening(&p->pool, &b->node, w->now_us);
-	TAILQ_INSERT_TAIL(&w->backends, b, in);
-	choose_host(b, d->host && *d->host ? d->host : *w->config->unix_socket_dir ? w->config->unix_socket_dir : "/tmp");
-	if (*b->host == '/' || *b->host == '@') {
-		b->peer_len = socket_unix_address(b->host, b->port, (struct sockaddr_un *)&b->peer);
-		snprintf(b->address, sizeof b->address, "unix");
-		connect_to(b);
-		return;
-	}
-	numeric = socket_numeric(b->host, b->port, &b->peer, &b->peer_len);
-	if (numeric) {
-		socket_address((struct sockaddr *)&b->peer, b->address, sizeof b->address, NULL);
-		connect_to(b);
-		return;
-	}
-	resolve(b);
-}
-
-/* ---- login ---- */
-
-/* What logs in: the line's own password, auth_file's, or what a client's login or auth_query has taught. */
-static void login_secret(struct backend_conn *b, struct secret *out)
-{
-	const struct config_database *d = b->pool->database->conf;
-	const char *text = d->user && d->password ? d->password : config_find_secret(b->worker->config, b->pool->user->name);
-	const struct secret *learned = &b->pool->learned;
-
-	memset(out, 0, sizeof *out);
-	if (text)
-		secret_parse(text, out);
-	if (learned->kind == SECRET_NONE)
-		return;
-	if (out->kind == SECRET_NONE || (out->kind == SECRET_SCRAM && learned->kind == SECRET_SCRAM &&
-					 !memcmp(out->scram.stored_key, learned->scram.stored_key, SCRAM_KEY_LEN)) ||
-	    (out->kind != SECRET_PLAIN && learned->kind == SECRET_PLAIN))
-		*out = *learned;
-}
-
-static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t len)
-{
-	enum auth_verdict verdict;
-
-	if (!b->auth) {
-		uint8_t entropy[32];
-		struct secret secret;
-
-		login_secret(b, &secret);
-		worker_random(entropy, sizeof entropy);
-		b->auth = auth_server_new(b->pool->user->name, &secret, entropy, (uint32_t)b->worker->config->server_scram_iterations_max);
-		secret_wipe(&secret);
-	}
-	verdict = auth_server_feed(b->auth, body, len, stream_out(&b->stream));
-	worker_dirty(b->worker, &b->stream);
-	if (verdict == AUTH_FAIL)
-		conn_refused(b, auth_server_error(b->auth));
-	else if (verdict == AUTH_OK) {
-		auth_server_free(b->auth);
-		b->auth = NULL;
-	}
-}
-
-static const char *error_text(const uint8_t *body, size_t len, char field)
-{
-	struct reader r = reader_of(body, len);
-
-	while (!r.bad && reader_left(&r)) {
-		char f = (char)reader_u8(&r);
-		const char *value = f ? reader_str(&r, NULL) : NULL;
-
-		if (!f || !value)
-			break;
-		if (f == field)
-			return value;
-	}
-	return NULL;
-}
-
-static void login_done(struct backend_conn *b)
-{
-	struct db_pool *p = b->pool;
-
-	enter_state(b, CONN_READY);
-	pool_succeeded(&p->pool);
-	p->failing_since_us = 0;
-	b->used_us = b->worker->now_us;
-	pool_opened(&b->node, b->worker->now_us);
-	pools_serve(p);
-}
-
-static void on_login_message(struct backend_conn *b, char type, const uint8_t *body, size_t len)
-{
-	const char *query = b->pool->database->conf ? b->pool->database->conf->connect_query : NULL;
-	struct reader r = reader_of(body, len);
-	const char *name, *value;
-	char why[200];
-
-	switch (type) {
-	case 'R':
-		on_auth_request(b, body, len);
-		return;
-	case 'S':
-		name = reader_str(&r, NULL);
-		value = reader_str(&r, NULL);
-		if (value) {
-			backend_reported(&b->facts, name, value);
-			pools_report_order(b->pool, name);
-		}
-		return;
-	case 'K':
-		b->pid = reader_u32(&r);
-		b->secret = reader_u32(&r);
-		return;
-	case 'N':
-	case 'v':
-		return;
-	case 'E':
-		value = error_text(body, len, 'M');
-		snprintf(why, sizeof why, "%s", value ? value : "server sent an error without a message");
-		if (b->state == CONN_GREETING) {
-			conn_log(b, LOG_LEVEL_WARNING, "connect_query failed: %s", why);
-			return;
-		}
-		/* Starting up or shutting down (57P01 to 57P03) is no refusal: it is out of reach for a while. */
-		name = error_text(body, len, 'C');
-		conn_failed(b, why, body, name && !strncmp(name, "57P0", 4) ? 0 : len);
-		return;
-	case 'Z':
-		if (b->state == CONN_LOGIN && query && *query) {
-			enter_state(b, CONN_GREETING);
-			send_query(b, query);
-			return;
-		}
-		login_done(b);
-		return;
-	default:
-		if (b->state != CONN_GREETING)
-			conn_failed(b, "unexpected message during login", NULL, 0);
-	}
-}
-
 /* ---- our own statements between two clients: check, reset ---- */
+
+void conn_parameter(struct backend_conn *b, const uint8_t *body, size_t len)
+{
+	struct reader r = reader_of(body, len);
+	const char *name = reader_str(&r, NULL), *value = reader_str(&r, NULL);
+
+	if (value)
+		backend_reported(&b->facts, name, value);
+}
 
 static void on_own_message(struct backend_conn *b, char type, const uint8_t *body, size_t len)
 {
-	struct reader r = reader_of(body, len);
-	const char *name, *value;
+	const char *value;
 	struct client *c = b->client;
 
 	switch (type) {
 	case 'S':
-		name = reader_str(&r, NULL);
-		value = reader_str(&r, NULL);
-		if (value)
-			backend_reported(&b->facts, name, value);
+		conn_parameter(b, body, len);
 		return;
 	case 'E':
-		value = error_text(body, len, 'M');
+		value = report_field(body, len, 'M');
 		conn_log(b, LOG_LEVEL_WARNING, "%s failed: %s", b->state == CONN_RESET ? "server_reset_query" : "server_check_query",
 			 value ? value : "?");
 		conn_close(b, "test query failed");
@@ -636,7 +267,7 @@ static void on_own_message(struct backend_conn *b, char type, const uint8_t *bod
 			conn_give_back(b);
 			return;
 		}
-		enter_state(b, CONN_READY);
+		conn_enter_state(b, CONN_READY);
 		b->used_us = b->worker->now_us;
 		if (c) {
 			b->client = NULL;
@@ -653,21 +284,17 @@ static void on_own_message(struct backend_conn *b, char type, const uint8_t *bod
 /* Between two uses: what a server says of its own accord. */
 static void on_idle_message(struct backend_conn *b, char type, const uint8_t *body, size_t len)
 {
-	struct reader r = reader_of(body, len);
-	const char *name, *value;
+	const char *value;
 
 	switch (type) {
 	case 'S':
-		name = reader_str(&r, NULL);
-		value = reader_str(&r, NULL);
-		if (value)
-			backend_reported(&b->facts, name, value);
+		conn_parameter(b, body, len);
 		return;
 	case 'N':
 	case 'A':
 		return;
 	case 'E':
-		value = error_text(body, len, 'M');
+		value = report_field(body, len, 'M');
 		conn_close(b, value ? value : "server error while idle");
 		pools_serve(b->pool);
 		return;
@@ -718,7 +345,7 @@ static void name_sender(struct backend_conn *to, struct client_message *m)
 
 static bool is_fatal(const struct client_message *m)
 {
-	const char *severity = m->type == 'E' && m->have == m->len ? error_text(m->body, m->len, 'V') : NULL;
+	const char *severity = m->type == 'E' && m->have == m->len ? report_field(m->body, m->len, 'V') : NULL;
 
 	return severity && (!strcmp(severity, "FATAL") || !strcmp(severity, "PANIC"));
 }
@@ -838,7 +465,7 @@ static void unlinked_message(struct backend_conn *b, char type, const uint8_t *b
 	switch (b->state) {
 	case CONN_LOGIN:
 	case CONN_GREETING:
-		on_login_message(b, type, body, len);
+		conn_login_message(b, type, body, len);
 		return;
 	case CONN_CHECK:
 	case CONN_RESET:
@@ -872,7 +499,7 @@ void conn_pump(struct backend_conn *b)
 			return;
 		}
 		if (b->state == CONN_TLS_ASKED) {
-			on_tls_answer(b);
+			conn_tls_answer(b);
 			return;
 		}
 		result = wire_head(buf_head(in), buf_len(in), UNLINKED_MAX, &head);
@@ -926,6 +553,11 @@ static void on_drained(void *owner)
 static const struct stream_owner_ops conn_ops = {
 	.readable = on_readable,
 	.drained = on_drained,
-	.ready = on_ready,
+	.ready = conn_connected,
 	.closed = on_closed,
 };
+
+void conn_stream_init(struct backend_conn *b, int fd)
+{
+	stream_init(&b->stream, b->worker->base, &b->worker->blocks, fd, true, &conn_ops, b);
+}

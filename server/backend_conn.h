@@ -66,6 +66,7 @@ void conn_end(struct backend_conn *b); /* one that is parting: waits no longer *
 void conn_timed_out(struct backend_conn *b); /* before its login was done */
 void conn_free(struct backend_conn *b); /* the reaper's */
 void conn_pump(struct backend_conn *b);
+void conn_parameter(struct backend_conn *b, const uint8_t *body, size_t len); /* a ParameterStatus between two clients */
 void conn_give_back(struct backend_conn *b); /* to the pool, or closed if its time has come */
 /* Its client needs it no more: clean, it goes back to the pool, else it is closed. */
 void conn_release(struct backend_conn *b, bool clean);

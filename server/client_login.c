@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "parser/reader.h"
+#include "parser/report.h"
 #include "parser/startup.h"
 #include "parser/wire.h"
 #include "server/backend_conn.h"
@@ -625,18 +626,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 
 static const char *field_of(const struct buf *body, char field)
 {
-	struct reader r = reader_of(buf_head(body), buf_len(body));
-
-	while (!r.bad && reader_left(&r)) {
-		char f = (char)reader_u8(&r);
-		const char *value = f ? reader_str(&r, NULL) : NULL;
-
-		if (!f || !value)
-			break;
-		if (f == field)
-			return value;
-	}
-	return NULL;
+	return report_field(buf_head(body), buf_len(body), field);
 }
 
 /* The parameter that PostgreSQL's refusal names, if ignore_startup_parameters lists it (or lists `options`, and it came

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "parser/reader.h"
+#include "parser/report.h"
 #include "server/backend_conn.h"
 #include "server/client.h"
 #include "server/log.h"
@@ -179,15 +180,11 @@ static void on_finished(struct lookup *l)
 
 void lookup_message(struct lookup *l, char type, const uint8_t *body, size_t len)
 {
-	struct reader r = reader_of(body, len);
-	const char *name, *value;
+	const char *message;
 
 	switch (type) {
 	case 'S':
-		name = reader_str(&r, NULL);
-		value = reader_str(&r, NULL);
-		if (value)
-			backend_reported(&l->conn->facts, name, value);
+		conn_parameter(l->conn, body, len);
 		return;
 	case 'D':
 		if (l->state == LOOKUP_ASKING)
@@ -195,10 +192,8 @@ void lookup_message(struct lookup *l, char type, const uint8_t *body, size_t len
 		return;
 	case 'E':
 		l->failed = true;
-		value = len ? (const char *)body : "";
-		while (*value && *value != 'M')
-			value += strlen(value) + 1;
-		conn_log(l->conn, LOG_LEVEL_WARNING, "auth_query failed: %s", *value ? value + 1 : "?");
+		message = report_field(body, len, 'M');
+		conn_log(l->conn, LOG_LEVEL_WARNING, "auth_query failed: %s", message ? message : "?");
 		return;
 	case 'Z':
 		if (l->state == LOOKUP_CLEANING && !l->failed)

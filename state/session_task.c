@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parser/reader.h"
+#include "parser/report.h"
 #include "state/session_internal.h"
 
 #define TASK_STMT STMT_PREFIX "set"
@@ -397,27 +397,9 @@ void task_raise(struct session *s, const char *sqlstate, const char *message)
 	s->await_reply = true;
 }
 
-/* One field of an ErrorResponse's body. */
-static const char *error_field(const struct buf *body, char field)
-{
-	struct reader r = reader_of(buf_head(body), buf_len(body));
-
-	while (!r.bad && reader_left(&r)) {
-		char f = (char)reader_u8(&r);
-		const char *value;
-
-		if (!f)
-			break;
-		value = reader_str(&r, NULL);
-		if (f == field && value)
-			return value;
-	}
-	return NULL;
-}
-
 void task_tell_error(struct session *s)
 {
-	const char *message = error_field(&s->task_error, 'M'), *code = error_field(&s->task_error, 'C');
+	const char *message = report_field(buf_head(&s->task_error), buf_len(&s->task_error), 'M'), *code = report_field(buf_head(&s->task_error), buf_len(&s->task_error), 'C');
 	char text[512];
 
 	if (s->task_stmt_failed) { /* the statement's own: as PostgreSQL would have put it */
