@@ -172,6 +172,8 @@ void conn_send_query(struct backend_conn *b, const char *sql)
 	worker_dirty(b->worker, &b->stream);
 }
 
+#define IDLE_TIMEOUT "idle_session_timeout"
+
 void conn_release(struct backend_conn *b, bool clean)
 {
 	const struct config *c = b->worker->config;
@@ -183,6 +185,15 @@ void conn_release(struct backend_conn *b, bool clean)
 	if (!clean || b->facts.spoilt || b->stream_left) {
 		conn_close(b, "unclean server");
 		pools_serve(b->pool);
+		return;
+	}
+	if (settings_get(b->facts.applied, IDLE_TIMEOUT)) { /* it would be killed while it waits for the next client */
+		settings_set(&b->facts.applied, IDLE_TIMEOUT, NULL);
+		settings_set(&b->facts.have, IDLE_TIMEOUT, NULL);
+		conn_enter_state(b, CONN_RESET);
+		b->request_us = b->worker->now_us;
+		conn_send_query(b, "RESET " IDLE_TIMEOUT);
+		b->facts.unnamed = 0;
 		return;
 	}
 	if ((b->pool->mode == POOL_SESSION || c->server_reset_query_always) && *c->server_reset_query) {

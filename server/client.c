@@ -15,7 +15,9 @@
 
 static const struct stream_owner_ops client_ops;
 
-enum { NOTIFY_UNDER_WAY_US = 1000 * 1000 }; /* how long a notification may still be on its way to who listens */
+/* How long a notification may still be on its way to who listens: so long its sender's name is kept, and so long may the
+ * next client on that backend, if it notifies too, be taken for the one before. */
+enum { NOTIFY_UNDER_WAY_US = 20 * 1000 };
 enum { CLIENT_IN_MAX = 1 << 17 }; /* bytes a client may send ahead while it waits */
 
 void client_log(const struct client *c, int level, const char *fmt, ...)

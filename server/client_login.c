@@ -464,8 +464,8 @@ void client_idle_timeout(struct client *c)
 	c->session.idle_timeout_changed = false;
 }
 
-/* idle_session_timeout is about the client; a pooled backend that had it would be killed while it waits for the next. What
- * isn't a time is left to PostgreSQL, which refuses it. */
+/* idle_session_timeout is about the client, idle and unlinked as it mostly is: ours to enforce. What isn't a time is left
+ * to PostgreSQL, which refuses it. */
 static void take_idle_session_timeout(struct client *c)
 {
 	const char *value = settings_get(c->session.base, "idle_session_timeout");
@@ -474,7 +474,6 @@ static void take_idle_session_timeout(struct client *c)
 	if (!value || !read_time(value, &c->idle_session_timeout_us))
 		return;
 	c->base_idle_timeout_us = c->idle_session_timeout_us;
-	session_start_with(&c->session, "idle_session_timeout", NULL);
 }
 
 /* What logs in to servers from now on: what this login has proven, not what an earlier one with an older password did. */

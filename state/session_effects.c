@@ -419,17 +419,15 @@ static void take_all_reported(struct session *s)
 		set_everywhere(s, s->txn.names[i], settings_get_nocase(s->backend->reported, s->txn.names[i]));
 }
 
-/* idle_session_timeout is about the client. The backend that has it now is closed rather than given back. */
+/* idle_session_timeout is about the client, whom only the caller can time: an idle backend never has it. */
 static void take_idle_timeout(struct session *s)
 {
 	const char *value = settings_get(s->want, "idle_session_timeout");
 
-	if (!value)
+	if (!value || !strcmp(value, s->idle_session_timeout))
 		return;
 	snprintf(s->idle_session_timeout, sizeof s->idle_session_timeout, "%s", value);
 	s->idle_timeout_changed = true;
-	set_everywhere(s, "idle_session_timeout", NULL);
-	s->backend->spoilt = true;
 }
 
 static void settled(struct session *s)
