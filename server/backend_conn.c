@@ -370,20 +370,21 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 	if (session_plain_row(&c->session, m->type)) {
 		verdict = REPLY_FORWARD;
 	} else {
-		size_t at = f->run;
+		struct client_message here = *m;
+		bool own = c->session.task && b->facts.owed.count && ledger_head(&b->facts.owed)->ours;
 
-		if (at) { /* the session may write behind what is being forwarded */
-			struct client_message here = *m;
-
+		if (f->run) { /* the session may write behind what is being forwarded */
 			forward_run(f);
 			here.body = buf_head(f->in) + WIRE_HEAD;
-			verdict = session_from_backend(&c->session, &here, events);
-			if (is_fatal(&here))
-				b->told_fatal = true;
-		} else {
-			verdict = session_from_backend(&c->session, m, events);
-			if (is_fatal(m))
-				b->told_fatal = true;
+		}
+		verdict = session_from_backend(&c->session, &here, events);
+		if (is_fatal(&here)) {
+			b->told_fatal = true;
+			if (own && verdict == REPLY_SWALLOW) { /* said to a statement of ours, and the client has yet to hear it */
+				msg_add(f->out, 'E', here.body, here.len);
+				conn_close(b, "server ended while the client's settings were seen to");
+				return false;
+			}
 		}
 	}
 	switch (verdict) {
@@ -415,6 +416,12 @@ static void stream_rest(struct backend_conn *b, struct forward *f)
 	else
 		f->run += n;
 	b->stream_left -= n;
+}
+
+/* A report behind the last answer is the server's goodbye: it is nobody's, and who comes next gets another backend. */
+static bool says_goodbye(const struct forward *f)
+{
+	return buf_len(f->in) > f->run && buf_head(f->in)[f->run] == 'E';
 }
 
 static void linked_pump(struct backend_conn *b)
@@ -454,6 +461,11 @@ static void linked_pump(struct backend_conn *b)
 		if (!b->stream_left && b->facts.owed.count && ledger_head(&b->facts.owed)->kind == OWED_INVENTED) {
 			forward_run(&f);
 			session_reply_done(&c->session);
+		}
+		if (events && !b->stream_left && session_releasable(&c->session)) { /* the rest is not this client's */
+			if (says_goodbye(&f))
+				b->facts.spoilt = true;
+			break;
 		}
 	}
 	if (b->state != CONN_DEAD)
@@ -506,8 +518,12 @@ void conn_pump(struct backend_conn *b)
 		uint8_t *body;
 
 		if (is_linked(b)) {
+			size_t had = buf_len(in);
+
 			linked_pump(b);
-			return;
+			if (buf_len(in) == had)
+				return;
+			continue;
 		}
 		if (b->state == CONN_TLS_ASKED) {
 			conn_tls_answer(b);

@@ -218,6 +218,51 @@ def test_idle_backend_terminated(pooler, cluster):
         assert pid_of(a) != pid
 
 
+def everything_is_written(cluster, pid):
+    """Until a backend has handed all of its answer to the network and waits for the next statement."""
+    until = time.monotonic() + rawpg.DEADLINE
+    with cluster.admin() as admin:
+        while admin.value("SELECT wait_event FROM pg_stat_activity WHERE pid = %d AND state = 'idle'" % pid) != "ClientRead":
+            assert time.monotonic() < until, "it is still writing"
+            time.sleep(0.01)
+
+
+def test_goodbye_behind_the_last_answer(pooler, cluster):
+    """A backend that ends right after its answer, before the pooler has read it: its FATAL is not the client's."""
+    if pooler.kind == "direct":
+        pytest.skip("everybody holds a backend here")
+    with pooler.connect(1) as b, rawpg.Conn(pooler.socket, "app", "p1") as a:
+        pid = pid_of(a)
+        a.query("SELECT repeat('x', 600000)").send()
+        everything_is_written(cluster, pid)
+        b.query("SELECT 'next'").send()
+        end_backend(cluster, pid)
+        events = a.go()
+        assert [event[0] for event in events] == ["RowDescription", "DataRow", "CommandComplete", "ReadyForQuery"], events
+        assert b.until("ReadyForQuery")[1] == ("DataRow", "next")
+        assert [event[0] for event in a.q("SELECT 1")] == ["RowDescription", "DataRow", "CommandComplete", "ReadyForQuery"]
+
+
+def test_terminated_before_the_statement(pooler, cluster):
+    """A backend that ends while it takes on the client's settings: the client is told in PostgreSQL's words."""
+    if pooler.kind == "direct":
+        pytest.skip("settings are taken on at once here")
+    with pooler.connect(1) as a, pooler.connect(1) as b, cluster.admin() as holder, cluster.admin() as admin:
+        a.value("SET default_tablespace = 'pg_default'")  # to set it PostgreSQL reads pg_tablespace
+        assert b.value("SHOW default_tablespace") == ""
+        pid = pid_of(b)
+        holder.value("BEGIN; LOCK TABLE pg_tablespace IN ACCESS EXCLUSIVE MODE")
+        a.query("SELECT 'never run'").send()
+        until = time.monotonic() + rawpg.DEADLINE
+        while admin.value("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %d" % pid) != "Lock":
+            assert time.monotonic() < until, "it does not wait"
+            time.sleep(0.01)
+        admin.value("SELECT pg_terminate_backend(%d)" % pid)
+        ends_as_directly(a)
+        holder.value("COMMIT")
+        assert b.value("SELECT 'goes on'") == "goes on"
+
+
 # Many clients -----------------------------------------------------------------------------------------------------
 
 async def many(pooler, count, rounds, database):
