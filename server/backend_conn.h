@@ -51,7 +51,6 @@ struct backend_conn {
 	bool parting;	      /* CONN_DEAD for everyone, but counted until PostgreSQL has ended the session */
 	int cancels;	      /* cancel requests on their way to it: nobody else may have it yet */
 	bool free_after_cancel;
-	bool reset_sent;
 	int64_t connected_us, request_us, used_us; /* used_us: given back, or known to answer */
 	uint64_t id;
 	char host[256];

@@ -135,7 +135,7 @@ struct worker {
 	int64_t paused_us, told_us; /* since when; when a waiting shutdown last said for whom */
 	enum shutdown_mode shutdown;
 	bool first_signal; /* one SIGTERM or SIGINT was seen */
-	struct event *janitor, *stats_timer;
+	struct event *janitor;
 	struct event *signals[6];
 	int64_t stats_at_us;	/* end of the last stats_period; 0: none has ended */
 	int64_t stats_span_us;	/* and its length */

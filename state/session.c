@@ -339,9 +339,7 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 
 static enum session_verdict send_sync(struct session *s, const struct client_message *m)
 {
-	struct owed *o = ledger_push(&s->backend->owed, OWED_SYNC, false);
-
-	(void)o;
+	ledger_push(&s->backend->owed, OWED_SYNC, false);
 	s->await_ready = true;
 	return forward_raw(s, m);
 }
