@@ -1,4 +1,4 @@
-/* links: state/session.c state/session_extended.c state/session_query.c state/session_local.c state/session_effects.c state/session_task.c state/session_reply.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects.c parser/effects_memory.c parser/effects_parse.c parser/effects_set.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c parser/wire.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: state/session*.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c parser/wire.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* Prepared statements of many clients on few backends. */
 #include "tests/unit/fake_session.h"
 
