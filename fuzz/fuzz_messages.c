@@ -94,8 +94,16 @@ static bool client_turn(struct run *r)
 		session_link(&r->s, &r->b);
 		verdict = session_from_client(&r->s, &m);
 	}
+	if (verdict == SESSION_VACATE) {
+		size_t at = 0;
+
+		must(session_vacates(&r->s, &at));
+		session_vacated(&r->s);
+		verdict = session_from_client(&r->s, &m);
+	}
 	switch (verdict) {
 	case SESSION_LINK:
+	case SESSION_VACATE:
 		abort();
 	case SESSION_HOLD:
 		must(r->s.backend); /* only a backend can end it */

@@ -13,6 +13,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/log.h"
+#include "server/vacate.h"
 
 static const struct stream_owner_ops conn_ops;
 
@@ -149,8 +150,8 @@ static bool too_old(const struct backend_conn *b)
 void conn_give_back(struct backend_conn *b)
 {
 	conn_enter_state(b, CONN_READY);
-	if (b->close_needed || too_old(b)) {
-		conn_close(b, b->close_needed ? "close_needed" : "server_lifetime");
+	if (b->close_needed || too_old(b) || vacate_holds(b->worker, b->pool->database)) {
+		conn_close(b, b->close_needed ? "close_needed" : too_old(b) ? "server_lifetime" : "its database is to be left");
 	} else if (b->cancels) {
 		/* A cancel request is on its way to this process: whoever had it next would be hit. */
 		b->free_after_cancel = true;

@@ -15,6 +15,7 @@
 #include "server/client.h"
 #include "server/log.h"
 #include "server/socket.h"
+#include "server/vacate.h"
 
 /* Login did not come about: who waits for it may have to be told. */
 void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *error, size_t len)
@@ -23,6 +24,8 @@ void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *erro
 	struct worker *w = b->worker;
 	uint32_t random;
 	struct client *c, *next;
+	const char *code = len ? report_field(error, len, 'C') : NULL;
+	bool gone = code && !strcmp(code, "3D000"); /* the database, and with it the session of whoever waits in line */
 
 	worker_random(&random, sizeof random);
 	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);
@@ -38,7 +41,7 @@ void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *erro
 		return;
 	for (c = TAILQ_FIRST(&w->clients); c; c = next) {
 		next = TAILQ_NEXT(c, in);
-		if (c->pool == p && c->state == CLIENT_WELCOME && !c->backend)
+		if (c->pool == p && !c->backend && (c->state == CLIENT_WELCOME || (gone && c->line.waiter.pool)))
 			client_login_failed(c);
 	}
 }
@@ -314,6 +317,8 @@ static void login_done(struct backend_conn *b)
 	p->failing_since_us = 0;
 	b->used_us = b->worker->now_us;
 	pool_opened(&b->node, b->worker->now_us);
+	if (vacate_holds(b->worker, p->database))
+		conn_close(b, "its database is to be left");
 	pools_serve(p);
 }
 

@@ -12,6 +12,7 @@
 #include "server/console.h"
 #include "server/log.h"
 #include "server/socket.h"
+#include "server/vacate.h"
 
 static const struct stream_owner_ops client_ops;
 
@@ -172,6 +173,7 @@ void client_close(struct client *c, const char *reason)
 		console_gone(c);
 	enter_state(c, CLIENT_DEAD);
 	pool_unwait(&c->line.waiter);
+	vacate_end(c);
 	give_up_backend(c);
 	key_remove(w, c);
 	worker_clean(w, &c->stream);
@@ -303,6 +305,8 @@ static void query_ended(struct client *c)
 		c->pool->traffic.query_time_us += (uint64_t)(w->now_us - c->query_us);
 	c->busy = false;
 	c->idle_us = c->query_us = w->now_us;
+	if (!b || b->facts.status == 'I')
+		vacate_end(c);
 	/* Session pooling would keep a backend that is to be closed for as long as its client stays. */
 	if (b && b->close_needed && b->facts.status == 'I' && c->session.through && w->config->server_fast_close) {
 		client_fail(c, "57P01", "database configuration changed", NULL, NULL);
@@ -418,6 +422,9 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		return true;
 	case SESSION_LINK:
 		return request_backend(c);
+	case SESSION_VACATE:
+		begin_query(c, m->type);
+		return vacate_begin(c);
 	case SESSION_MORE:
 		*partial = true;
 		return false;

@@ -518,7 +518,9 @@ static void begin_session(struct client *c, const struct secret *learned)
 		return;
 	}
 	worker_dirty(w, &c->stream);
-	if (c->pool->failing_since_us && w->now_us - c->pool->failing_since_us >= LOGIN_PATIENCE_US && !c->pool->pool.n_idle)
+	/* Until the next try is due; that one needs somebody who waits for it. */
+	if (c->pool->failing_since_us && w->now_us - c->pool->failing_since_us >= LOGIN_PATIENCE_US && !c->pool->pool.n_idle &&
+	    w->now_us < c->pool->pool.retry_at_us)
 		client_login_failed(c);
 	else
 		client_want_backend(c);

@@ -8,6 +8,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/log.h"
+#include "server/vacate.h"
 #include "server/worker.h"
 
 static void *must(void *p)
@@ -357,7 +358,7 @@ void pools_serve(struct db_pool *p)
 
 	while ((waiter = pool_match(&p->pool, &node, p->worker->now_us)))
 		hand_over(waiter, node);
-	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled || !p->database->conf)
+	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled || !p->database->conf || vacate_holds(p->worker, p->database))
 		return;
 	open_wanted(p);
 	if (pool_blocked_by_others(&p->pool, p->worker->now_us)) {

@@ -13,6 +13,7 @@
 #include "server/janitor.h"
 #include "server/listener.h"
 #include "server/log.h"
+#include "server/vacate.h"
 
 enum { EFFECTS_MEMORY_BYTES = 16 << 20, KEY_SLOTS = 8192 };
 
@@ -92,6 +93,7 @@ void worker_turn_end(struct worker *w)
 	if (w->in_turn_end)
 		return;
 	w->in_turn_end = true;
+	vacate_tick(w);
 	while ((c = TAILQ_FIRST(&w->runnable))) {
 		TAILQ_REMOVE(&w->runnable, c, run);
 		c->runnable = false;
@@ -399,6 +401,7 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	TAILQ_INIT(&w->lookups);
 	TAILQ_INIT(&w->listeners);
 	TAILQ_INIT(&w->waits);
+	TAILQ_INIT(&w->vacates);
 	worker_turn(w);
 	w->started_us = w->stats_at_us = w->now_us;
 	w->wall_offset_us = clock_us(CLOCK_REALTIME) - w->now_us;

@@ -27,6 +27,7 @@ struct lookup;
 struct cancel;
 struct listener;
 struct console_wait;
+struct vacate;
 TAILQ_HEAD(clients, client);
 TAILQ_HEAD(backend_conns, backend_conn);
 
@@ -124,6 +125,7 @@ struct worker {
 	TAILQ_HEAD(, lookup) lookups;
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, console_wait) waits; /* console commands whose answer waits for something */
+	TAILQ_HEAD(, vacate) vacates; /* databases to be left for a statement (server/vacate.h) */
 	struct stream **dirty; /* written to in this turn */
 	size_t n_dirty, cap_dirty;
 	int n_clients;

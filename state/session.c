@@ -144,6 +144,7 @@ void session_release(struct session *s)
 {
 	if (s->backend)
 		abort();
+	vacate_forget(s);
 	query_clear(s);
 	portals_clear(s);
 	unnamed_forget(s);
@@ -262,6 +263,7 @@ bool session_unlink(struct session *s)
 	s->task = TASK_NONE;
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;
+	vacate_forget(s);
 	return clean;
 }
 
@@ -276,7 +278,7 @@ bool session_releasable(const struct session *s)
 	const struct backend *b = s->backend;
 
 	return b && !s->through && !s->task && !s->task_failed && !s->await_ready && !s->await_reply && !s->await_copy_end &&
-	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins;
+	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins && !s->vacate;
 }
 
 bool session_in_transaction(const struct session *s)
@@ -292,7 +294,7 @@ bool session_idle(const struct session *s)
 		return true;
 	if (s->through)
 		return !s->ready_owed && !b->batch && !b->copy_in && !b->copy_both;
-	return !s->task && !s->await_ready && !s->await_reply && !s->await_copy_end && !b->owed.count && !b->copy_in;
+	return !s->task && !s->await_ready && !s->await_reply && !s->await_copy_end && !b->owed.count && !b->copy_in && !s->vacate;
 }
 
 bool session_login_begin(struct session *s)

@@ -63,6 +63,8 @@ enum session_verdict {
 	SESSION_HOLD,	/* ask again with the same message after the backend has said something */
 	SESSION_MORE,	/* ask again when more of the message is there */
 	SESSION_DROP,	/* dealt with; what remains of its body is thrown away */
+	SESSION_VACATE, /* idle backends of the databases that session_vacates() names have to be gone: session_vacated(), and
+			 * ask again with the same message */
 	SESSION_END,	/* Terminate */
 	SESSION_REFUSE, /* the client broke the protocol or a limit: refusal says how; close */
 };
@@ -169,6 +171,9 @@ struct session {
 		size_t n_shifts;
 	} query;
 
+	const struct effects *vacate; /* of the statement held until the databases it is about are free of idle backends */
+	bool vacated;	     /* they are */
+
 	uint32_t pins;	     /* PIN_… */
 	char pin_text[128];  /* beginning of the statement that did it */
 	char last_text[128]; /* …of the last statement that may have */
@@ -232,6 +237,9 @@ static inline bool session_plain_row(const struct session *s, char type)
 	       !s->query.swallow_rows;
 }
 
+/* After SESSION_VACATE: the databases, by their names on the server. Starts with *at = 0; NULL after the last. */
+const char *session_vacates(const struct session *s, size_t *at);
+void session_vacated(struct session *s); /* none of their backends is left that no client uses */
 /* The client waits in line, unlinked, and its query is cancelled: answers its held message as PostgreSQL would. The
  * caller then drops the message. */
 bool session_cancel_waiting(struct session *s, const struct client_message *m);

@@ -636,8 +636,11 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 {
 	struct backend *b = s->backend;
 	struct portal *p = s->portals ? portal_find(s, name) : NULL;
-	struct owed *o = ledger_push(&b->owed, OWED_EXECUTE, false);
+	struct owed *o;
 
+	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
+		return SESSION_VACATE;
+	o = ledger_push(&b->owed, OWED_EXECUTE, false);
 	o->portal = p;
 	b->batch = true;
 	forward_raw(s, m);

@@ -87,6 +87,11 @@ void effects_settle(struct session *s, uint32_t *events);
 void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_vacate.c */
+/* Before a statement is sent: NEXT, or VACATE until session_vacated(). */
+enum session_verdict vacate_first(struct session *s, const struct effects *e);
+void vacate_forget(struct session *s);
+
 /* session_task.c */
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
 void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */

@@ -359,8 +359,10 @@ static void row_begins(struct session *s)
 static enum session_verdict query_with_effects(struct session *s, const struct client_message *m, const struct effects *e)
 {
 	const char *text = (const char *)m->body;
-	enum session_verdict verdict = SESSION_NEXT;
+	enum session_verdict verdict = vacate_first(s, e);
 
+	if (verdict != SESSION_NEXT)
+		return verdict;
 	query_clear(s);
 	if (e->n && needs_rewrite(s, e))
 		verdict = query_rewritten(s, e, text, m->len - 1);

@@ -339,6 +339,9 @@ static bool client_turn(struct world *w, struct client *c)
 				continue;
 			c->waiting = true;
 			return true;
+		case SESSION_VACATE:
+			session_vacated(&c->s);
+			continue;
 		case SESSION_HOLD:
 			c->held = true;
 			return true;

@@ -281,6 +281,27 @@ static void a_session_with_a_backend_of_its_own_lets_everything_through(void **s
 	server_close(&w.servers[0]);
 }
 
+static void the_databases_a_statement_is_about_are_left_before_it_is_sent(void **state)
+{
+	struct client *c = &w.clients[0];
+	const char text[] = "DROP DATABASE a; CREATE DATABASE b TEMPLATE c; CREATE DATABASE d";
+	struct client_message drop = { .type = 'Q', .body = (const uint8_t *)text, .have = sizeof text, .len = sizeof text };
+	size_t at = 0;
+
+	client_says(&w, 0, "Q:BEGIN", "C(BEGIN) Z(T)");
+	assert_int_equal(session_from_client(&c->s, &drop), SESSION_VACATE);
+	assert_string_equal(session_vacates(&c->s, &at), "a");
+	assert_string_equal(session_vacates(&c->s, &at), "c");
+	assert_string_equal(session_vacates(&c->s, &at), "template1");
+	assert_null(session_vacates(&c->s, &at));
+	assert_int_equal(session_from_client(&c->s, &drop), SESSION_VACATE); /* asked too early */
+	assert_false(session_idle(&c->s));
+	session_vacated(&c->s);
+	assert_int_equal(session_from_client(&c->s, &drop), SESSION_NEXT);
+	at = 0;
+	assert_null(session_vacates(&c->s, &at));
+}
+
 static void a_message_that_postgresql_does_not_know_is_refused(void **state)
 {
 	struct client_message m = { .type = 'y' };
@@ -319,6 +340,7 @@ int main(void)
 		T(without_state_carried_the_sync_behind_a_copy_is_known_to_be_ignored),
 		T(a_cancel_while_waiting_is_answered_as_postgresql_would),
 		T(a_session_with_a_backend_of_its_own_lets_everything_through),
+		T(the_databases_a_statement_is_about_are_left_before_it_is_sent),
 		T(a_message_that_postgresql_does_not_know_is_refused),
 	};
 
