@@ -372,7 +372,8 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 		verdict = REPLY_FORWARD;
 	} else {
 		struct client_message here = *m;
-		bool own = c->session.task && b->facts.owed.count && ledger_head(&b->facts.owed)->ours;
+		const struct owed *head = ledger_head(&b->facts.owed);
+		bool own = head && head->ours && (c->session.task || head->flight);
 
 		if (f->run) { /* the session may write behind what is being forwarded */
 			forward_run(f);

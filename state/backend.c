@@ -38,5 +38,6 @@ void backend_wiped(struct backend *b)
 	forget_settings(&b->applied);
 	forget_settings(&b->have);
 	set_clear(&b->prepared);
+	b->kept = 0;
 	b->unnamed = 0;
 }

@@ -19,6 +19,9 @@ struct session;
 
 #define UNNAMED_UNKNOWN UINT64_MAX /* whose it is, or whether there is one, isn't known: no client's */
 
+/* Numbers of settings for which a SELECT stays prepared, plus one. */
+enum { BACKEND_KEPT = 9 };
+
 struct backend {
 	struct session *session; /* whom it is linked to; NULL: idle */
 	struct buf *out;	 /* bytes on their way to PostgreSQL; the owner's */
@@ -26,6 +29,7 @@ struct backend {
 	const struct settings *reported; /* ParameterStatus, names as PostgreSQL writes them */
 	struct stmt_set prepared;
 	size_t prepared_max;
+	unsigned kept;		/* pgporter's own prepared statements, a bit each (state/session_apply.c); 0: none, or not known */
 	struct ledger owed;
 	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none; UNNAMED_UNKNOWN */
 	char status;		/* of the last ReadyForQuery: I, T or E */

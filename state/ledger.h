@@ -29,6 +29,7 @@ enum owed_kind {
 struct owed {
 	uint8_t kind;	/* enum owed_kind */
 	bool ours;	/* the reply is pgporter's: swallow it */
+	bool flight;	/* of settings on their way ahead of the client's message */
 	char reply;	/* INVENTED: '1' or '3' */
 	bool on_set;	/* PARSE: stmt was put in the backend's set; CLOSE: it was taken out */
 	bool unnamed;	/* PARSE of the unnamed statement */

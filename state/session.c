@@ -163,6 +163,7 @@ void session_release(struct session *s)
 	settings_release(s->reported);
 	settings_release(s->base_reported);
 	settings_release(s->txn.reported);
+	settings_release(s->flight.from);
 }
 
 void session_start_with(struct session *s, const char *name, const char *value)
@@ -256,11 +257,14 @@ bool session_unlink(struct session *s)
 		clean = b->status == 'I' && !b->copy_in && !b->copy_both && !s->ready_owed && !s->task && !b->owed.count && !b->batch;
 	while (b->owed.count)
 		ledger_pop(&b->owed);
+	if (s->through)
+		b->kept = 0;
 	b->session = NULL;
 	s->backend = NULL;
 	portals_clear(s);
 	query_clear(s);
 	s->task = TASK_NONE;
+	s->flight.failed = false;
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;
 	vacate_forget(s);
@@ -507,7 +511,38 @@ static const struct settings *settings_for(struct session *s, const struct clien
 	return target;
 }
 
-/* The backend gets what the client wants. Returns false while that is under way. */
+/* Which reports two parameters, in an order that would show what a flight ahead of it has changed. */
+static bool changes_authorization(struct session *s, const struct client_message *m)
+{
+	const char *text = (const char *)m->body;
+	const char *end = m->type == 'P' ? memchr(text, 0, m->len) : NULL;
+	const struct effects *e;
+	bool found = false;
+
+	if (m->type == 'P' && end)
+		text = end + 1;
+	else if (m->type != 'Q')
+		return false;
+	end = memchr(text, 0, m->len - (size_t)(text - (const char *)m->body));
+	if (!end)
+		return false;
+	e = effects_of(s->store->effects, text, (size_t)(end - text), session_lex_mode(s));
+	for (size_t i = 0; i < e->n && !found; i++)
+		found = e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization");
+	effects_release(e);
+	return found;
+}
+
+/* Between transactions, and with the whole message there: should the flight fail, nothing of it is still under way. */
+static bool can_fly(struct session *s, const struct client_message *m)
+{
+	const struct backend *b = s->backend;
+
+	return b->status == 'I' && !b->batch && !b->owed.count && m->have == m->len &&
+	       !changes_authorization(s, m);
+}
+
+/* The backend gets what the client wants, ahead of the message or before it. Returns false while that is under way. */
 static bool settings_ready(struct session *s, const struct client_message *m)
 {
 	const struct settings *target;
@@ -517,8 +552,12 @@ static bool settings_ready(struct session *s, const struct client_message *m)
 		return true;
 	target = settings_for(s, m);
 	ready = target == s->backend->have;
-	if (!ready)
+	if (!ready && can_fly(s, m)) {
+		flight_send(s, target);
+		ready = true;
+	} else if (!ready) {
 		task_apply(s, target, TASK_APPLY);
+	}
 	settings_release(target);
 	return ready;
 }

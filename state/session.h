@@ -38,7 +38,7 @@ struct session_store {
 struct session_counters {
 	uint64_t queries, transactions;
 	uint64_t client_parses, server_parses, binds, named_parses;
-	uint64_t replays, replay_settings, observations, pins, local_answers;
+	uint64_t replays, flights, replay_settings, observations, pins, local_answers;
 };
 
 enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20 }; /* bytes */
@@ -87,7 +87,7 @@ enum {
 	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
 };
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO };
 
 struct portal {
 	struct portal *next;
@@ -188,6 +188,14 @@ struct session {
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
 	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */
 	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */
+
+	/* Settings sent ahead of the client's message, without a Sync between. */
+	struct {
+		const struct settings *from; /* what the backend had */
+		bool failed;		     /* and nothing behind it ran */
+		bool answer;		     /* the client was told the error; its Sync is still to be answered */
+		enum task_kind kind;	     /* that had begun for the message now held */
+	} flight;
 
 	bool raising;	     /* PostgreSQL raises an error in our words: where in our SQL is not told */
 	bool await_ready;    /* a Query, FunctionCall or Sync was sent */

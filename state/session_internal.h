@@ -92,6 +92,16 @@ void effects_observed(struct session *s, uint32_t *events); /* the answer to tha
 enum session_verdict vacate_first(struct session *s, const struct effects *e);
 void vacate_forget(struct session *s);
 
+/* session_apply.c */
+void send_own(struct session *s, const char *sql, size_t len); /* a statement of ours, inside a task */
+void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local);
+/* The settings go out ahead of the client's next message, as a transaction of their own, and are presumed to be there. */
+void flight_send(struct session *s, const struct settings *target);
+void flight_error(struct session *s, const struct client_message *m, uint32_t *events);
+/* ReadyForQuery. Returns true where the flight failed and is now rolled back: another one follows. */
+bool flight_roll_back(struct session *s, bool ours);
+void flight_undone(struct session *s, uint32_t *events);
+
 /* session_task.c */
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
 void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */
@@ -102,6 +112,7 @@ void task_finish(struct session *s, uint32_t *events); /* all its replies are th
 void task_tell_error(struct session *s); /* the failed task's error, as the client's */
 
 /* session_reply.c */
+bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */
 void ledger_flush_invented(struct session *s);
 void owe_invented(struct session *s, char reply, struct stmt *st, const char *name);
 

@@ -38,7 +38,7 @@ void tell_truncated(struct session *s, const char *token, uint32_t len, const ch
 	char text[1024];
 	bool quoted = len > 1 && *token == '"';
 
-	if (strlen(name) < 60 || len - 2u * quoted <= 63 || (s->backend && s->backend->owed.count))
+	if (strlen(name) < 60 || len - 2u * quoted <= 63 || (s->backend && s->backend->owed.count && !ledger_last(&s->backend->owed)->flight))
 		return;
 	snprintf(text, sizeof text, "identifier \"%.*s\" will be truncated to \"%s\"", (int)(len - 2u * quoted), token + quoted, name);
 	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);

@@ -74,7 +74,7 @@ static void undo(struct session *s, struct owed *o)
 
 /* After an error in an extended message PostgreSQL skips to the next Sync. Returns true if that was sent already. What
  * was presumed last is undone first: a name closed and given anew ends as it was. */
-static bool drop_to_sync(struct session *s)
+bool ledger_skip(struct session *s)
 {
 	struct ledger *l = &s->backend->owed;
 	size_t n = 0;
@@ -186,7 +186,7 @@ static enum reply_verdict task_error(struct session *s, struct owed *o, const st
 		buf_add(&s->task_error, m->body, m->len);
 	if (o->kind == OWED_QUERY || o->kind == OWED_SYNC)
 		return REPLY_SWALLOW;
-	if (!drop_to_sync(s)) {
+	if (!ledger_skip(s)) {
 		s->backend->skipping = true;
 		task_finish(s, events);
 	}
@@ -204,13 +204,15 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 	if (!o) /* FATAL on its way out: the client linked to it is told */
 		return REPLY_FORWARD;
 	b->copy_in = b->copy_both = false;
+	if (o->flight)
+		return m->have < m->len ? REPLY_BROKEN : (flight_error(s, m, events), REPLY_SWALLOW);
 	if (o->ours && s->task)
 		return m->have < m->len ? REPLY_BROKEN : task_error(s, o, m, events);
 	s->txn.error = true;
 	if (s->txn.outcome)
 		s->txn.uncertain = true;
 	verdict = m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);
-	if (o->kind != OWED_QUERY && o->kind != OWED_CALL && o->kind != OWED_SYNC && !drop_to_sync(s)) {
+	if (o->kind != OWED_QUERY && o->kind != OWED_CALL && o->kind != OWED_SYNC && !ledger_skip(s)) {
 		b->skipping = true;
 		s->skip = true;
 		s->task = TASK_NONE; /* it was to run in the client's batch, and was skipped with it */
@@ -302,12 +304,15 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 	b->status = (char)m->body[0];
 	b->batch = b->skipping = b->copy_in = b->copy_both = false;
 	ledger_pop(&b->owed);
+	if (flight_roll_back(s, ours))
+		return REPLY_SWALLOW;
 	if (ours) {
 		if (!s->task)
 			return REPLY_BROKEN;
 		task_finish(s, events);
 		return REPLY_SWALLOW;
 	}
+	s->flight.failed = false;
 	client_ready(s, events);
 	return REPLY_SWALLOW;
 }

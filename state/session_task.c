@@ -8,135 +8,6 @@
 #include "parser/report.h"
 #include "state/session_internal.h"
 
-#define TASK_STMT STMT_PREFIX "set"
-
-struct change {
-	const char *name, *value; /* NULL: back to what the backend started with */
-};
-
-struct changes {
-	struct change *list;
-	size_t n;
-};
-
-static void change_add(struct changes *c, const char *name, const char *value)
-{
-	c->list = realloc(c->list, (c->n + 1) * sizeof *c->list);
-	if (!c->list)
-		abort();
-	c->list[c->n++] = (struct change){ name, value };
-}
-
-static void collect(void *arg, const char *name, const char *was, const char *now)
-{
-	if (strcmp(name, "role") && strcmp(name, "session_authorization") && strcmp(name, "client_encoding"))
-		change_add(arg, name, now);
-}
-
-static bool differs(const struct settings *from, const struct settings *to, const char *name)
-{
-	const char *a = settings_get(from, name), *b = settings_get(to, name);
-
-	return a && b ? strcmp(a, b) != 0 : a != b;
-}
-
-/* Settings are changed as the user who logged in, who alone may set them all: role and authorization are taken back
- * first and come last. The encoding goes ahead of the values that are written in it. */
-static void changes_between(const struct settings *from, const struct settings *to, struct changes *first, struct changes *rest)
-{
-	const char *authorization = settings_get(to, "session_authorization"), *role = settings_get(to, "role");
-
-	if (settings_get(from, "role"))
-		change_add(first, "role", "none");
-	if (settings_get(from, "session_authorization"))
-		change_add(first, "session_authorization", NULL);
-	if (differs(from, to, "client_encoding"))
-		change_add(first, "client_encoding", settings_get(to, "client_encoding"));
-	settings_diff(from, to, collect, rest);
-	if (authorization)
-		change_add(rest, "session_authorization", authorization);
-	if (role)
-		change_add(rest, "role", role);
-}
-
-/* Parse, Bind and Execute of one statement with text parameters, as a statement and portal of our own. */
-static void send_statement(struct session *s, const char *sql, size_t sql_len, const struct change *values, size_t n)
-{
-	struct backend *b = s->backend;
-	struct buf *out = b->out;
-	size_t mark;
-
-	/* What an earlier task has left, in this transaction or before; closing what isn't there is fine. */
-	ledger_push(&b->owed, OWED_CLOSE, true);
-	send_close_stmt(s, TASK_STMT);
-	ledger_push(&b->owed, OWED_CLOSE, true);
-	mark = msg_begin(out, 'C');
-	buf_str(out, "P" TASK_STMT);
-	msg_end(out, mark);
-	mark = msg_begin(out, 'P');
-	buf_str(out, TASK_STMT);
-	buf_add(out, sql, sql_len);
-	buf_u8(out, 0);
-	buf_u16(out, (uint16_t)(n * 2));
-	for (size_t i = 0; i < n * 2; i++)
-		buf_u32(out, 25); /* text */
-	msg_end(out, mark);
-	ledger_push(&b->owed, OWED_PARSE, true);
-	mark = msg_begin(out, 'B');
-	buf_str(out, TASK_STMT);
-	buf_str(out, TASK_STMT);
-	buf_u16(out, 0);
-	buf_u16(out, (uint16_t)(n * 2));
-	for (size_t i = 0; i < n; i++) {
-		buf_u32(out, (uint32_t)strlen(values[i].name));
-		buf_text(out, values[i].name);
-		if (values[i].value && *values[i].value != *VALUE_UNKNOWN) {
-			buf_u32(out, (uint32_t)strlen(values[i].value));
-			buf_text(out, values[i].value);
-		} else {
-			buf_u32(out, UINT32_MAX);
-		}
-	}
-	buf_u16(out, 0);
-	msg_end(out, mark);
-	ledger_push(&b->owed, OWED_BIND, true);
-	mark = msg_begin(out, 'E');
-	buf_str(out, TASK_STMT);
-	buf_u32(out, 0);
-	msg_end(out, mark);
-	ledger_push(&b->owed, OWED_EXECUTE, true);
-	b->batch = true;
-}
-
-static void send_changes(struct session *s, const struct changes *c, bool local)
-{
-	struct buf sql = { 0 };
-
-	for (size_t at = 0; at < c->n;) {
-		size_t n = c->n - at < 1000 ? c->n - at : 1000;
-
-		buf_reset(&sql);
-		buf_text(&sql, "SELECT ");
-		for (size_t i = 0; i < n; i++)
-			buf_printf(&sql, "%spg_catalog.set_config($%zu,$%zu,%s)", i ? "," : "", 2 * i + 1, 2 * i + 2, local ? "true" : "false");
-		send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), c->list + at, n);
-		at += n;
-	}
-	s->counters->replay_settings += c->n;
-	buf_release(&sql);
-}
-
-static void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local)
-{
-	struct changes first = { 0 }, rest = { 0 };
-
-	changes_between(from, to, &first, &rest);
-	send_changes(s, &first, local);
-	send_changes(s, &rest, local);
-	free(first.list);
-	free(rest.list);
-}
-
 /* Alone, the task ends with a Sync of its own; inside the client's batch that would end the client's transaction. */
 static void task_begin(struct session *s, enum task_kind kind)
 {
@@ -175,7 +46,7 @@ static void send_sql_stmt(struct session *s, struct stmt *st)
 
 	make_room(s, s->query.n_steps);
 	put_renamed(&sql, (const char *)st->tail, st->tail_len, st->name_at, st->name_len, st);
-	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
+	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
 	buf_release(&sql);
 	o = ledger_last(&s->backend->owed);
 	o->stmt = stmt_retain(st);
@@ -228,7 +99,7 @@ static void send_unnamed(struct session *s)
 
 static void send_plain(struct session *s, const char *sql)
 {
-	send_statement(s, sql, strlen(sql), NULL, 0);
+	send_own(s, sql, strlen(sql));
 }
 
 void task_prepare(struct session *s, struct stmt *st)
@@ -350,6 +221,8 @@ void task_observe(struct session *s, uint32_t observe)
 
 	task_begin(s, TASK_OBSERVE);
 	s->task_observe = observe;
+	if (observe & TOUCH_OPAQUE) /* which may have deallocated what it liked */
+		b->kept = 0;
 	mark = msg_begin(b->out, 'Q');
 	buf_text(b->out, "BEGIN ISOLATION LEVEL READ COMMITTED;");
 	put_asks(s, b->out, observe);
@@ -375,6 +248,7 @@ static void task_forget(struct session *s)
 	s->temp_schema_new = false;
 	b->temp_schema = true;
 	set_clear(&b->prepared);
+	b->kept = 0;
 	b->unnamed = 0;
 	msg_add(b->out, 'Q', "DEALLOCATE ALL", sizeof "DEALLOCATE ALL");
 	ledger_push(&b->owed, OWED_QUERY, true);
@@ -391,7 +265,7 @@ void task_raise(struct session *s, const char *sqlstate, const char *message)
 	struct buf sql = { 0 };
 
 	task_raise_sql(s, &sql, sqlstate, message);
-	send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), NULL, 0);
+	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
 	buf_release(&sql);
 	msg_add(s->backend->out, 'H', NULL, 0);
 	s->await_reply = true;
@@ -402,7 +276,7 @@ void task_tell_error(struct session *s)
 	const char *message = report_field(buf_head(&s->task_error), buf_len(&s->task_error), 'M'), *code = report_field(buf_head(&s->task_error), buf_len(&s->task_error), 'C');
 	char text[512];
 
-	if (s->task_stmt_failed) { /* the statement's own: as PostgreSQL would have put it */
+	if (s->task_stmt_failed || (code && !strcmp(code, "57014"))) { /* the statement's own, or a cancel: as PostgreSQL would have put it */
 		msg_add(s->to_client, 'E', buf_head(&s->task_error), buf_len(&s->task_error));
 		return;
 	}
@@ -432,6 +306,12 @@ void task_finish(struct session *s, uint32_t *events)
 
 	s->task = TASK_NONE;
 	*events |= EVENT_PROGRESS;
+	if (s->flight.failed) {
+		if (kind != TASK_UNDO)
+			s->flight.kind = kind;
+		flight_undone(s, events);
+		return;
+	}
 	switch (kind) {
 	case TASK_APPLY:
 	case TASK_LOGIN:
@@ -464,6 +344,7 @@ void task_finish(struct session *s, uint32_t *events)
 			*events |= EVENT_BROKEN;
 		}
 		break;
+	case TASK_UNDO:
 	case TASK_NONE:
 		break;
 	}

@@ -2,7 +2,6 @@
 /* What a session tells its backend and its client, message by message, for each rule it follows. */
 #include "tests/unit/fake_session.h"
 
-#define CLOSE_SET "C(Spgporter_set) C(Ppgporter_set) "
 
 static struct world w;
 
@@ -28,7 +27,7 @@ static void a_statement_that_touches_nothing_goes_through_as_it_is(void **state)
 	assert_int_equal(w.counters.replays, 0);
 }
 
-static void settings_are_put_on_another_backend_before_the_message_that_was_held(void **state)
+static void settings_fly_to_another_backend_ahead_of_the_message(void **state)
 {
 	const struct settings *wanted;
 
@@ -39,8 +38,9 @@ static void settings_are_put_on_another_backend_before_the_message_that_was_held
 	server_forget(&w, 0);
 	w.prefer = 1;
 	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
-	server_was_told(&w, 1, CLOSE_SET "P(pgporter_set,SELECT pg_catalog.set_config($1,$2,false)) "
-			       "B(pgporter_set,pgporter_set,work_mem,a) E(pgporter_set) S Q(SHOW work_mem)");
+	server_was_told(&w, 1, "C(Spgporter_tx_begin) P(pgporter_tx_begin,BEGIN ISOLATION LEVEL READ COMMITTED) B(,pgporter_tx_begin) E() "
+			       "C(Spgporter_set_1) P(pgporter_set_1,SELECT pg_catalog.set_config($1,$2,false)) B(,pgporter_set_1,work_mem,a) E() "
+			       "C(Spgporter_tx_commit) P(pgporter_tx_commit,COMMIT) B(,pgporter_tx_commit) E() Q(SHOW work_mem)");
 	assert_ptr_equal(w.servers[1].facts.applied, wanted);
 	w.prefer = 0;
 	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
@@ -68,8 +68,29 @@ static void nothing_runs_where_the_settings_cannot_be_restored(void **state)
 		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\") Z(I)");
 	client_says(&w, 0, "P::SELECT 1|B::|E:|S",
 		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\") Z(I)");
-	assert_int_equal(w.servers[1].pg.statements, ran + 2); /* ours alone */
+	assert_int_equal(w.servers[1].pg.statements, ran + 6); /* BEGIN, set_config() and ROLLBACK of ours */
+	client_says(&w, 0, "P::SELECT 1|H",
+		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\")");
+	client_says(&w, 0, "B::|E:|S", "Z(I)"); /* it waits for the client's Sync before it is rolled back */
+	client_says(&w, 0, "Q:PREPARE p AS SELECT 1; EXECUTE p",
+		    "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\") Z(I)");
+	assert_int_equal(w.servers[1].pg.statements, ran + 12);
 	client_says(&w, 0, "Q:RESET work_mem|Q:SHOW work_mem", "C(RESET) Z(I) T D(default) C(SHOW) Z(I)");
+	client_says(&w, 1, "Q:SHOW work_mem", "T D(default) C(SHOW) Z(I)");
+}
+
+static void statements_of_ours_stay_prepared_for_the_next_flight(void **state)
+{
+	client_says(&w, 0, "Q:SET work_mem = 'a'", "C(SET) Z(I)");
+	client_says(&w, 1, "Q:SET work_mem = 'b'", "C(SET) Z(I)");
+	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
+	server_forget(&w, 0);
+	client_says(&w, 1, "P::SHOW work_mem|B::|E:|S", "1 2 D(b) C(SHOW) Z(I)");
+	server_was_told(&w, 0,
+			"B(,pgporter_tx_begin) E() B(,pgporter_set_1,work_mem,b) E() B(,pgporter_tx_commit) E() "
+			"P(,SHOW work_mem) B(,) E() S");
+	client_says(&w, 1, "Q:DISCARD ALL", "C(DISCARD ALL) Z(I)");
+	client_says(&w, 0, "Q:SHOW work_mem", "T D(a) C(SHOW) Z(I)");
 	client_says(&w, 1, "Q:SHOW work_mem", "T D(default) C(SHOW) Z(I)");
 }
 
@@ -318,9 +339,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_statement_that_touches_nothing_goes_through_as_it_is),
-		T(settings_are_put_on_another_backend_before_the_message_that_was_held),
+		T(settings_fly_to_another_backend_ahead_of_the_message),
 		T(the_next_clients_difference_takes_back_what_the_last_one_set),
 		T(nothing_runs_where_the_settings_cannot_be_restored),
+		T(statements_of_ours_stay_prepared_for_the_next_flight),
 		T(what_a_transaction_leaves_is_what_postgresql_kept),
 		T(a_set_behind_the_end_of_a_transaction_in_one_query_is_asked_about),
 		T(a_savepoint_rolled_back_makes_it_ask),
