@@ -24,7 +24,7 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san
+.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san regress
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -107,6 +107,11 @@ bench: ## CPU a transaction and throughput beside PgBouncer's (ROUNDS=3 DURATION
 	@tests/deps.sh build bench
 	@$(MAKE) --no-print-directory all
 	@/usr/bin/python3 tests/bench/bench.py $(if $(WRITE),--write)
+
+regress: ## PostgreSQL's own regression suite directly and through pgporter, compared (WRITE=1: figures into docs/regress.md)
+	@tests/deps.sh build regress
+	@$(MAKE) --no-print-directory all
+	@nice /usr/bin/python3 -B tests/regress/run.py
 
 clean: ## remove everything built
 	rm -rf build
