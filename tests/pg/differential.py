@@ -436,14 +436,14 @@ def _say(client, step, extended):
         client.q(step)
 
 
-def scripts(row, cases, probe=(), extended=True, user="app", **startup):
-    """Many short scenarios of one client: lists of statements (or functions of the client), then the probe.
+def scripts(row, cases, probe=(), before=(), extended=True, user="app", **startup):
+    """Many short scenarios of one client: what comes before, lists of statements (or functions of the client), the probe.
 
     Each is played by simple queries and, unless told otherwise, by the extended protocol.
     """
     def play(s, steps, by_extended):
         client = s.client("a", user=user, **startup)
-        for step in list(steps) + list(probe):
+        for step in (*before, *steps, *probe):
             _say(client, step, by_extended)
 
     play.__name__ = "scripts"
