@@ -59,6 +59,8 @@ const char *conn_state_name(const struct backend_conn *b)
 void conn_free(struct backend_conn *b)
 {
 	auth_server_free(b->auth);
+	settings_release(b->learning);
+	settings_release(b->greeting);
 	backend_release(&b->facts);
 	free(b);
 }
@@ -299,8 +301,9 @@ static void on_idle_message(struct backend_conn *b, char type, const uint8_t *bo
 	const char *value;
 
 	switch (type) {
-	case 'S':
+	case 'S': /* the server's files were read again: who logs in is told by it */
 		conn_parameter(b, body, len);
+		pools_welcome_clear(b->pool);
 		return;
 	case 'N':
 	case 'A':
@@ -489,7 +492,9 @@ static void unlinked_message(struct backend_conn *b, char type, const uint8_t *b
 {
 	switch (b->state) {
 	case CONN_LOGIN:
+	case CONN_LEARN:
 	case CONN_GREETING:
+	case CONN_GREETED:
 		conn_login_message(b, type, body, len);
 		return;
 	case CONN_CHECK:

@@ -12,7 +12,9 @@ enum conn_state {
 	CONN_TLS_ASKED, /* SSLRequest sent */
 	CONN_TLS,
 	CONN_LOGIN,
+	CONN_LEARN,    /* what it starts with (server/defaults.h) */
 	CONN_GREETING, /* connect_query */
+	CONN_GREETED,  /* what that has set */
 	CONN_READY,    /* idle or linked */
 	CONN_CHECK,    /* server_check_query before use */
 	CONN_RESET,    /* server_reset_query after session pooling */
@@ -46,6 +48,8 @@ struct backend_conn {
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
 	int64_t close_needed_us; /* since when even a pin has to end; 0: it may stay */
+	uint64_t defaults_generation; /* of its pool's when it was opened */
+	const struct settings *learning, *greeting; /* asked about now; what connect_query has set, or NULL */
 	bool told_fatal;      /* a FATAL was passed on */
 	bool unheard;	      /* it has hung up or doesn't answer: nothing is to be waited for when it is closed */
 	bool parting;	      /* CONN_DEAD for everyone, but counted until PostgreSQL has ended the session */

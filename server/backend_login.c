@@ -13,6 +13,7 @@
 #include "parser/wire.h"
 #include "server/backend_internal.h"
 #include "server/client.h"
+#include "server/defaults.h"
 #include "server/log.h"
 #include "server/socket.h"
 #include "server/vacate.h"
@@ -244,6 +245,7 @@ void conn_open(struct db_pool *p)
 	b->pool = p;
 	b->id = ++w->last_client_id;
 	b->port = d->port;
+	b->defaults_generation = p->defaults_generation;
 	backend_init(&b->facts, w->store.settings, NULL);
 	b->facts.prepared_max = (size_t)w->config->max_prepared_statements;
 	b->node.facts = &b->facts;
@@ -319,12 +321,44 @@ static void login_done(struct backend_conn *b)
 	pool_opened(&b->node, b->worker->now_us);
 	if (vacate_holds(b->worker, p->database))
 		conn_close(b, "its database is to be left");
+	else if (b->close_needed) /* it may have started before what it is to be replaced for */
+		conn_close(b, "close_needed");
 	pools_serve(p);
+}
+
+/* ReadyForQuery: what comes next, up to being of use. */
+static void login_step(struct backend_conn *b)
+{
+	const char *query = b->pool->database->conf ? b->pool->database->conf->connect_query : NULL;
+
+	switch (b->state) {
+	case CONN_LOGIN:
+		if (!defaults_ask(b))
+			return;
+		break;
+	case CONN_LEARN:
+		defaults_learned(b);
+		break;
+	case CONN_GREETING:
+		if (query && !defaults_ask_greeting(b))
+			return;
+		login_done(b);
+		return;
+	default:
+		defaults_greeting_learned(b);
+		login_done(b);
+		return;
+	}
+	if (query && *query) {
+		conn_enter_state(b, CONN_GREETING);
+		conn_send_query(b, query);
+		return;
+	}
+	login_done(b);
 }
 
 void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, size_t len)
 {
-	const char *query = b->pool->database->conf ? b->pool->database->conf->connect_query : NULL;
 	struct reader r = reader_of(body, len);
 	const char *name, *value;
 	char why[200];
@@ -351,8 +385,9 @@ void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, 
 	case 'E':
 		value = report_field(body, len, 'M');
 		snprintf(why, sizeof why, "%s", value ? value : "server sent an error without a message");
-		if (b->state == CONN_GREETING) {
-			conn_log(b, LOG_LEVEL_WARNING, "connect_query failed: %s", why);
+		if (b->state != CONN_LOGIN) {
+			conn_log(b, LOG_LEVEL_WARNING, "%s failed: %s",
+				 b->state == CONN_GREETING ? "connect_query" : "asking for the settings it starts with", why);
 			return;
 		}
 		/* Starting up or shutting down (57P01 to 57P03) is no refusal: it is out of reach for a while. */
@@ -360,15 +395,16 @@ void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, 
 		conn_failed(b, why, body, name && !strncmp(name, "57P0", 4) ? 0 : len);
 		return;
 	case 'Z':
-		if (b->state == CONN_LOGIN && query && *query) {
-			conn_enter_state(b, CONN_GREETING);
-			conn_send_query(b, query);
-			return;
-		}
-		login_done(b);
+		login_step(b);
+		return;
+	case 'D':
+		if (b->state == CONN_LEARN || b->state == CONN_GREETED)
+			defaults_row(b, body, len);
+		else if (b->state == CONN_LOGIN)
+			conn_failed(b, "unexpected message during login", NULL, 0);
 		return;
 	default:
-		if (b->state != CONN_GREETING)
+		if (b->state == CONN_LOGIN)
 			conn_failed(b, "unexpected message during login", NULL, 0);
 	}
 }

@@ -10,6 +10,7 @@
 #include "parser/wire.h"
 #include "server/backend_conn.h"
 #include "server/console.h"
+#include "server/defaults.h"
 #include "server/log.h"
 #include "server/socket.h"
 #include "server/vacate.h"
@@ -252,6 +253,8 @@ void client_linked(struct client *c, struct backend_conn *b)
 	c->query_notified = false;
 	session_link(&c->session, &b->facts);
 	if (c->state == CLIENT_WELCOME) {
+		if (c->pool->greeting)
+			session_base_under(&c->session, c->pool->greeting);
 		if (session_login_begin(&c->session))
 			client_welcome(c, b->facts.reported);
 		else
@@ -341,10 +344,8 @@ static void reply_events(struct client *c, uint32_t events)
 		client_idle_timeout(c);
 	if (events & EVENT_PINS)
 		pins_changed(c);
-	if (events & EVENT_DEFAULTS) {
-		worker_renew(c->worker, c->database);
-		pools_welcome_clear(c->pool);
-	}
+	if (events & EVENT_DEFAULTS)
+		defaults_changed(c);
 	if (events & EVENT_BROKEN) {
 		if (b)
 			b->facts.spoilt = true;

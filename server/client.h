@@ -46,6 +46,7 @@ struct client {
 	bool unix_socket;
 	bool ssl_asked, gss_asked; /* one of each at most */
 	bool query_notified;
+	uint64_t defaults_generation; /* of its pool's, that it was started under */
 	struct buf params;	  /* startup parameters, kept until login is done: name NUL value NUL … */
 	struct auth_client *auth;
 	uint32_t cancel_pid, cancel_secret;

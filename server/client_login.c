@@ -15,6 +15,7 @@
 #include "server/backend_conn.h"
 #include "server/client.h"
 #include "server/console.h"
+#include "server/defaults.h"
 #include "server/log.h"
 
 enum { AUTH_MESSAGE_MAX = 65536 };
@@ -508,6 +509,8 @@ static void begin_session(struct client *c, const struct secret *learned)
 	c->session.carry = !c->session.through && w->config->carry;
 	if (!start_settings(c))
 		return;
+	if (c->pool->greeting)
+		session_base_under(&c->session, c->pool->greeting);
 	take_idle_session_timeout(c);
 	msg_add(stream_out(&c->stream), 'R', "\0\0\0\0", 4);
 	c->state = CLIENT_WELCOME;
@@ -598,7 +601,9 @@ void client_welcome(struct client *c, const struct settings *reported)
 	struct buf *out = stream_out(&c->stream);
 	size_t mark;
 
-	pools_welcome_add(c->pool, c->session.base, reported);
+	if (!c->backend || defaults_current(c->backend))
+		pools_welcome_add(c->pool, c->session.base, reported);
+	c->defaults_generation = c->backend ? c->backend->defaults_generation : c->pool->defaults_generation;
 	session_welcome(&c->session, reported);
 	for (size_t i = 0; i < c->pool->n_reports; i++) {
 		const char *name = c->pool->reports[i], *value = settings_get(reported, name);

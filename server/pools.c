@@ -7,6 +7,7 @@
 #include "server/backend_conn.h"
 #include "server/client.h"
 #include "server/console.h"
+#include "server/defaults.h"
 #include "server/log.h"
 #include "server/vacate.h"
 #include "server/worker.h"
@@ -110,6 +111,7 @@ struct db_pool *pools_pool(struct worker *w, struct database *db, struct user *c
 	p->database = db;
 	p->user = u;
 	pool_configure(p);
+	p->defaults_generation = 1;
 	TAILQ_INSERT_TAIL(&db->pools, &p->pool, in_database);
 	return p;
 }
@@ -121,6 +123,7 @@ static void pool_drop(struct db_pool *p)
 	for (size_t i = 0; i < p->n_reports; i++)
 		free(p->reports[i]);
 	free(p->reports);
+	defaults_release(p);
 	buf_release(&p->last_error);
 	secret_wipe(&p->learned);
 	free(p);

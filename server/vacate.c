@@ -98,6 +98,18 @@ bool vacate_holds(const struct worker *w, const struct database *d)
 	return false;
 }
 
+bool vacate_same_server(const struct worker *w, const struct client *c, const struct database *d)
+{
+	const struct backend_conn *b;
+
+	if (same_server(c->database, d))
+		return true;
+	TAILQ_FOREACH (b, &w->backends, in)
+		if (b->pool->database == d && same_peer(c->backend, b))
+			return true;
+	return false;
+}
+
 /* What a client uses is PostgreSQL's to judge. A backend that listens for many clients would have to go here too, and to
  * come back in vacate_end(). */
 static bool in_use(const struct backend_conn *b)

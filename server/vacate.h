@@ -13,6 +13,8 @@ bool vacate_begin(struct client *c);
 /* Its statement is over, or it is gone: connections are opened again, and the clients of what has become of the database
  * learn it from PostgreSQL. Fine for one who never began. */
 void vacate_end(struct client *c);
+/* True if the entry leads to the server that c's does, or that c is linked to. */
+bool vacate_same_server(const struct worker *w, const struct client *c, const struct database *d);
 void vacate_tick(struct worker *w); /* at the end of a turn: who is let on? */
 /* True while no connection may be opened for the entry, or be idle in it. */
 bool vacate_holds(const struct worker *w, const struct database *d);

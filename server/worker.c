@@ -10,6 +10,7 @@
 #include "server/backend_conn.h"
 #include "server/client.h"
 #include "server/console.h"
+#include "server/defaults.h"
 #include "server/janitor.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -264,8 +265,10 @@ void worker_renew(struct worker *w, struct database *db)
 	}
 	TAILQ_FOREACH (d, &w->databases, in)
 		if (!db || d == db)
-			TAILQ_FOREACH (p, &d->pools, in_database)
+			TAILQ_FOREACH (p, &d->pools, in_database) {
 				pools_welcome_clear((struct db_pool *)p);
+				defaults_outdated((struct db_pool *)p);
+			}
 }
 
 void worker_reconnect(struct worker *w, struct database *db)

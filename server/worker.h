@@ -90,6 +90,9 @@ struct db_pool {
 	unsigned n_welcomes, next_welcome;
 	char **reports; /* names of the settings the server reports, in its order */
 	size_t n_reports;
+	const struct settings *defaults; /* what its connections start with (server/defaults.h); NULL: not asked yet */
+	const struct settings *greeting; /* what connect_query has set; NULL: not known */
+	uint64_t defaults_generation, defaults_learned; /* now; that `defaults` is of */
 	int n_clients; /* logged in or logging in */
 	int64_t failing_since_us; /* 0: not */
 	struct buf last_error;	  /* ErrorResponse body of the last failed login; empty if none */

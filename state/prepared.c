@@ -266,6 +266,13 @@ const char *names_of(const struct stmt_names *n, uint64_t id)
 	return NULL;
 }
 
+void names_each(const struct stmt_names *n, void (*each)(void *arg, struct stmt *s), void *arg)
+{
+	for (size_t i = 0; i < n->n_buckets; i++)
+		for (struct named_stmt *e = n->buckets[i]; e; e = e->next)
+			each(arg, e->stmt);
+}
+
 void names_clear(struct stmt_names *n)
 {
 	for (size_t i = 0; i < n->n_buckets; i++)

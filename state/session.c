@@ -511,8 +511,9 @@ static const struct settings *settings_for(struct session *s, const struct clien
 	return target;
 }
 
-/* Which reports two parameters, in an order that would show what a flight ahead of it has changed. */
-static bool changes_authorization(struct session *s, const struct client_message *m)
+/* A change of authorization reports two parameters, in an order that would show what a flight ahead of it has changed; and
+ * a statement about a database may have to wait, with nothing under way. */
+static bool must_not_follow(struct session *s, const struct client_message *m)
 {
 	const char *text = (const char *)m->body;
 	const char *end = m->type == 'P' ? memchr(text, 0, m->len) : NULL;
@@ -527,6 +528,7 @@ static bool changes_authorization(struct session *s, const struct client_message
 	if (!end)
 		return false;
 	e = effects_of(s->store->effects, text, (size_t)(end - text), session_lex_mode(s));
+	found = e->flags & TOUCH_DATABASE;
 	for (size_t i = 0; i < e->n && !found; i++)
 		found = e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization");
 	effects_release(e);
@@ -539,7 +541,7 @@ static bool can_fly(struct session *s, const struct client_message *m)
 	const struct backend *b = s->backend;
 
 	return b->status == 'I' && !b->batch && !b->owed.count && m->have == m->len &&
-	       !changes_authorization(s, m);
+	       !must_not_follow(s, m);
 }
 
 /* The backend gets what the client wants, ahead of the message or before it. Returns false while that is under way. */

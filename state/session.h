@@ -151,6 +151,7 @@ struct session {
 		bool uncertain; /* the text does not tell what is left: ask */
 		bool local_unknown; /* a SET LOCAL whose value the text doesn't tell */
 		bool error;	/* an error was seen since the last ReadyForQuery in idle */
+		bool defaults;	/* ALTER ROLE/DATABASE … SET: others start with it when it is committed */
 		char outcome;	/* 0, C(OMMIT) or R(OLLBACK): the last tag that ended a transaction */
 		uint32_t observe; /* TOUCH_…: what to ask about when it is over */
 		const struct settings *reported; /* by the backend when it began */
@@ -218,6 +219,12 @@ void session_release(struct session *s); /* must not be linked */
 
 /* Startup settings, before login: name (lower case) and value. */
 void session_start_with(struct session *s, const char *name, const char *value);
+
+/* Puts settings under the client's own: they are what RESET goes back to where the client has none of that name. */
+void session_base_under(struct session *s, const struct settings *under);
+/* The same, where the backend it is linked to has had them since its start: they were its defaults, and its statements
+ * were parsed under them. What *generation counts has to have grown since, so that nobody takes those for their own. */
+void session_base_kept(struct session *s, const struct settings *under);
 
 /* Link to an idle backend. Settings that differ are applied before anything of the client's. */
 void session_link(struct session *s, struct backend *b);

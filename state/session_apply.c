@@ -60,6 +60,8 @@ static void changes_between(const struct settings *from, const struct settings *
 		change_add(rest, "session_authorization", authorization);
 	if (role)
 		change_add(rest, "role", role);
+	else if (settings_get(from, "role")) /* what it started with need not be none: ALTER ROLE … SET role */
+		change_add(rest, "role", NULL);
 }
 
 /* ---- one statement of ours: each message is owed a reply that nobody sees ---- */

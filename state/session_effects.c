@@ -231,7 +231,7 @@ static void flags_apply(struct session *s, const struct stmt_effects *row, uint3
 		temp_by_path(s); /* which may have been set by the same text */
 	}
 	if (flags & TOUCH_ROLE_DEFAULTS)
-		*events |= EVENT_DEFAULTS;
+		s->txn.defaults = true;
 }
 
 static void substitute_apply(struct session *s, const struct stmt_effects *row, enum substitute sub)

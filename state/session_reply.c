@@ -273,6 +273,9 @@ static void client_ready(struct session *s, uint32_t *events)
 		s->counters->transactions++;
 		if (s->portals)
 			portals_clear(s);
+		if (s->txn.defaults)
+			*events |= EVENT_DEFAULTS;
+		s->txn.defaults = false;
 		if (s->txn.dirty || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
 		    s->effective != s->want || s->txn.local_unknown) {
 			if (s->carry)

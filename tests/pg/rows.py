@@ -12,6 +12,7 @@ ROWS = {
     "set_config": ("settings",),
     "startup parameters": ("settings",),
     "roles": ("roles",),
+    "defaults": ("settings",),
     "prepared statements": ("prepared",),
     "unnamed statement": ("unnamed",),
     "SQL PREPARE": ("prepared",),
