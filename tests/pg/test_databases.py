@@ -221,3 +221,19 @@ def test_a_login_that_has_failed_for_long_is_tried_again(start_pooler, cluster):
     finally:
         with cluster.admin("postgres") as direct:
             direct.value("DROP DATABASE IF EXISTS late WITH (FORCE)")
+
+
+def test_with_settings_of_ones_own(front):
+    """They are put on the connection first, and nothing is under way while the database is left."""
+    fill(front, "victim")
+    with front.connect(pool=1, user="boss", deadline=LONG) as boss, front.connect(pool=1, user="boss") as other:
+        boss.q("SET work_mem = '5MB'")
+        other.q("SET work_mem = '6MB'")
+        assert ("CommandComplete", "DROP DATABASE") in boss.q("DROP DATABASE victim")
+        other.q("SET work_mem = '7MB'")
+        assert ("CommandComplete", "CREATE DATABASE") in boss.x("CREATE DATABASE victim")
+        assert boss.value("SHOW work_mem") == "5MB"
+        boss.q("SET ROLE r1")
+        other.q("SET work_mem = '8MB'")
+        other.q("DROP ROLE IF EXISTS nobody_at_all")
+        assert boss.q("DROP DATABASE victim")[0][2] == "C=42501"
