@@ -4,6 +4,7 @@
 #include "parser/screen.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct effects_memory {
 	struct tree_parser *parser; /* made when the first text needs it */
@@ -69,6 +70,11 @@ const struct effects *effects_opaque(void)
 	return &opaque;
 }
 
+static bool gives_back_identity(const struct stmt_effects *row)
+{
+	return row->kind == STMT_RESET && row->name && (!strcmp(row->name, "role") || !strcmp(row->name, "session_authorization"));
+}
+
 bool effects_reset_batch(const struct effects *e)
 {
 	for (size_t i = 0; i < e->n; i++) {
@@ -84,7 +90,8 @@ bool effects_reset_batch(const struct effects *e)
 		case STMT_UNLOCK_ALL:
 			continue;
 		default:
-			return false;
+			if (!gives_back_identity(&e->stmts[i]))
+				return false;
 		}
 	}
 	return e->n > 0;

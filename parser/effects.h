@@ -130,7 +130,7 @@ bool effects_none(const struct effects *e);
 /* One opaque statement; for a text too long to be held. */
 const struct effects *effects_opaque(void);
 /* True if every statement takes back session state wholesale and does nothing else (RESET ALL, DISCARD …, CLOSE ALL,
- * UNLISTEN *, DEALLOCATE ALL, SELECT pg_advisory_unlock_all()), and there is one: what drivers send between uses. */
+ * UNLISTEN *, DEALLOCATE ALL, RESET ROLE and SESSION AUTHORIZATION, SELECT pg_advisory_unlock_all()), and there is one: what drivers send between uses. */
 bool effects_reset_batch(const struct effects *e);
 
 struct effects_counters {

@@ -444,7 +444,7 @@ static enum session_verdict through_message(struct session *s, const struct clie
 /* Most statements are told apart from a reset batch by how they begin, before their effects are asked for. */
 static bool may_be_reset(const struct client_message *m)
 {
-	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_" };
+	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_", "set session authorization d", "set role d" };
 	const char *text = (const char *)m->body;
 
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
@@ -480,7 +480,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 			return false;
 		e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
 		*verdict = SESSION_NEXT;
-		if (!effects_none(e) && session_answer_locally(s, e)) {
+		if (!effects_none(e) && session_answer_locally(s, e, (const char *)m->body)) {
 			effects_release(e);
 			return true;
 		}

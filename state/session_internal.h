@@ -67,7 +67,7 @@ void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
 
 /* session_local.c: answers without a backend */
-bool session_answer_locally(struct session *s, const struct effects *e);
+bool session_answer_locally(struct session *s, const struct effects *e, const char *text);
 void session_tell_reported(struct session *s, const struct settings *now);
 void session_forget_all(struct session *s); /* DISCARD ALL, as far as the client's own state goes */
 void session_settings_to_base(struct session *s, bool role_too);

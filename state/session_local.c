@@ -84,9 +84,9 @@ static bool can_answer(const struct session *s, const struct effects *e)
 	return true;
 }
 
-static void answer_statement(struct session *s, enum stmt_kind kind)
+static void answer_statement(struct session *s, const struct stmt_effects *row, const char *text)
 {
-	switch (kind) {
+	switch (row->kind) {
 	case STMT_DISCARD_ALL:
 		session_forget_all(s);
 		answer_tag(s, "DISCARD ALL");
@@ -114,6 +114,9 @@ static void answer_statement(struct session *s, enum stmt_kind kind)
 	case STMT_UNLISTEN_ALL:
 		answer_tag(s, "UNLISTEN");
 		break;
+	case STMT_RESET: /* of a role or authorization that was never set */
+		answer_tag(s, text[row->at] == 'R' || text[row->at] == 'r' ? "RESET" : "SET");
+		break;
 	case STMT_UNLOCK_ALL:
 		answer_unlock_all(s);
 		break;
@@ -122,12 +125,12 @@ static void answer_statement(struct session *s, enum stmt_kind kind)
 	}
 }
 
-bool session_answer_locally(struct session *s, const struct effects *e)
+bool session_answer_locally(struct session *s, const struct effects *e, const char *text)
 {
 	if (!can_answer(s, e))
 		return false;
 	for (size_t i = 0; i < e->n; i++)
-		answer_statement(s, e->stmts[i].kind);
+		answer_statement(s, &e->stmts[i], text);
 	settings_assign(&s->settings, s->want);
 	unnamed_forget(s);
 	/* With no role in force what is reported under the startup settings is what was reported at login. */

@@ -1,5 +1,8 @@
 """DISCARD and its kin, and the batches by which drivers reset a connection."""
 
+import pytest
+
+import servers
 from differential import scenario, scripts
 
 SET = ("SET search_path = s1", "SET TimeZone = 'Asia/Tokyo'", "SET my.a = 'x'", "PREPARE p1 AS SELECT 1", "SET ROLE r1")
@@ -22,6 +25,8 @@ BATCHES = {
                                  "ROLLBACK"],
     "Npgsql": ["DISCARD ALL"],
     "psycopg": ["DEALLOCATE ALL"],
+    "psycopg2": ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"],
+    "roles": ["RESET ROLE", "SET ROLE DEFAULT", "RESET SESSION AUTHORIZATION"],
     "psqlODBC": ["SET DateStyle = 'ISO';SET extra_float_digits = 2;show transaction_isolation"],
     "JDBC": ["SET extra_float_digits = 3", "SET application_name = 'PostgreSQL JDBC Driver'"],
     "full by hand": ["CLOSE ALL", "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "DEALLOCATE ALL", "UNLISTEN *",
@@ -88,3 +93,17 @@ def test_startup_comes_back(s):
     a.q("DISCARD ALL")
     for sql in PROBE:
         a.q(sql)
+
+
+@pytest.mark.row("reset batches")
+@pytest.mark.skipif(servers.POOLER != "pgporter", reason="a direct connection is its own backend, PgBouncer asks for one")
+@pytest.mark.parametrize("driver", ["asyncpg", "Npgsql", "psycopg", "psycopg2", "roles"])
+def test_with_nothing_to_reset_none_reaches_a_backend(pooler, driver):
+    """They are answered while another client holds the only one there is."""
+    with pooler.connect(1) as holder, pooler.connect(1) as other:
+        holder.value("BEGIN")
+        for batch in BATCHES[driver]:
+            other.q(batch)
+            assert other.status == "I"
+        assert holder.value("SELECT 1") == "1"
+        holder.value("COMMIT")

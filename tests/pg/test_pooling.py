@@ -457,3 +457,19 @@ def test_stops_while_clients_are_there(start_pooler):
         assert a.value("SELECT v FROM t") == "in s1"
         assert pooler.alive()
     pooler.ended()
+
+
+def test_a_client_lost_with_all_it_holds_frees_its_backend(pooler, cluster):
+    """A temporary table, a lock and a held cursor at once, and the network goes."""
+    if pooler.kind == "direct":
+        pytest.skip("nobody waits for it")
+    a, b = pooler.connect(1), pooler.connect(1)
+    with b:
+        a.value("CREATE TEMP TABLE held (v text)")
+        a.value("SELECT pg_advisory_lock(77)")
+        a.value("DECLARE k CURSOR WITH HOLD FOR SELECT 1")
+        b.query("SELECT pg_try_advisory_lock(77), to_regclass('held'), (SELECT count(*) FROM pg_cursors)").send()
+        waiting(pooler, 1, pooler.database(1))
+        a.drop()
+        assert ("DataRow", "t", None, "0") in b.until("ReadyForQuery")
+        b.value("SELECT pg_advisory_unlock(77)")

@@ -468,7 +468,8 @@ static void an_update_of_pg_settings_is_a_set(void **state)
 
 static void reset_batches_are_known(void **state)
 {
-	static const char *const batches[] = { "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;", "DISCARD ALL", "DEALLOCATE ALL; DISCARD TEMP" };
+	static const char *const batches[] = { "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;", "DISCARD ALL", "DEALLOCATE ALL; DISCARD TEMP",
+					       "RESET ALL; SET SESSION AUTHORIZATION DEFAULT", "RESET ROLE" };
 	static const char *const others[] = { "RESET ALL; SELECT 1", "RESET a", "SELECT 1", "CLOSE c", "" };
 	const struct effects *e;
 

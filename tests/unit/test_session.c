@@ -155,8 +155,9 @@ static void drivers_reset_batches_are_answered_without_a_backend(void **state)
 	client_says(&w, 0, "Q:SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL",
 		    "T D() C(SELECT 1) C(CLOSE CURSOR ALL) C(UNLISTEN) C(RESET) Z(I)");
 	client_says(&w, 0, "Q:DEALLOCATE ALL|S|H", "C(DEALLOCATE ALL) Z(I) Z(I)");
+	client_says(&w, 0, "Q:RESET ALL|Q:SET SESSION AUTHORIZATION DEFAULT|Q:reset role", "C(RESET) Z(I) C(SET) Z(I) C(RESET) Z(I)");
 	server_was_told(&w, 0, "");
-	assert_int_equal(w.counters.local_answers, 3);
+	assert_int_equal(w.counters.local_answers, 6);
 	client_says(&w, 0, "B::s|E:|S|Q:SHOW timezone", "E(26000 prepared statement \"s\" does not exist) Z(I) T D(mine) C(SHOW) Z(I)");
 }
 
