@@ -444,7 +444,7 @@ static enum session_verdict through_message(struct session *s, const struct clie
 /* Most statements are told apart from a reset batch by how they begin, before their effects are asked for. */
 static bool may_be_reset(const struct client_message *m)
 {
-	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_", "set session authorization d", "set role d" };
+	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_", "set session authorization d" };
 	const char *text = (const char *)m->body;
 
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)

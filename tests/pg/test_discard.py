@@ -26,7 +26,7 @@ BATCHES = {
     "Npgsql": ["DISCARD ALL"],
     "psycopg": ["DEALLOCATE ALL"],
     "psycopg2": ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"],
-    "roles": ["RESET ROLE", "SET ROLE DEFAULT", "RESET SESSION AUTHORIZATION"],
+    "roles": ["RESET ROLE", "RESET SESSION AUTHORIZATION"],
     "psqlODBC": ["SET DateStyle = 'ISO';SET extra_float_digits = 2;show transaction_isolation"],
     "JDBC": ["SET extra_float_digits = 3", "SET application_name = 'PostgreSQL JDBC Driver'"],
     "full by hand": ["CLOSE ALL", "SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "DEALLOCATE ALL", "UNLISTEN *",
