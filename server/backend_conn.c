@@ -158,6 +158,8 @@ void conn_give_back(struct backend_conn *b)
 		/* A cancel request is on its way to this process: whoever had it next would be hit. */
 		b->free_after_cancel = true;
 		return;
+	} else if (!pool_unpin(&b->node, b->worker->now_us)) {
+		conn_close(b, "pinned no more, and pool_size is used up");
 	} else {
 		b->used_us = b->worker->now_us;
 		pool_give_back(&b->node, b->worker->now_us);

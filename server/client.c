@@ -173,6 +173,7 @@ void client_close(struct client *c, const char *reason)
 	if (c->state == CLIENT_CONSOLE)
 		console_gone(c);
 	enter_state(c, CLIENT_DEAD);
+	client_pins_gone(c);
 	pool_unwait(&c->line.waiter);
 	vacate_end(c);
 	give_up_backend(c);
@@ -217,6 +218,14 @@ void client_backend_lost(struct client *c, bool told)
 			    "The server connection this session was linked to is gone, and what it held with it.", NULL);
 }
 
+void client_rules(struct client *c)
+{
+	struct worker *w = c->worker;
+
+	pools_rules(w, c->database, c->user, &c->rules);
+	session_rules_set(&c->session, &c->rules, &c->pool->pins, !c->session.through && w->config->carry && !rules_ignore_all(&c->rules));
+}
+
 void client_login_failed(struct client *c)
 {
 	struct db_pool *p = c->pool;
@@ -234,12 +243,26 @@ void client_login_failed(struct client *c)
 
 /* ---- the link ---- */
 
+/* Kinds of state that this client may find left on a backend. */
+static uint32_t left_by(const struct client *c)
+{
+	return c->session.carry_next || c->session.through ? c->rules.ignore : ~0u;
+}
+
 void client_linked(struct client *c, struct backend_conn *b)
 {
 	struct worker *w = c->worker;
 
 	c->backend = b;
 	b->client = c;
+	if (b->facts.left & ~left_by(c)) {
+		/* What others have left there by their rules is not for this client to meet. */
+		c->backend = NULL;
+		b->client = NULL;
+		conn_close(b, "holds state that its clients' rules ignore");
+		client_schedule(c);
+		return;
+	}
 	if (!conn_fresh_enough(b)) {
 		conn_check(b);
 		return;
@@ -324,12 +347,14 @@ static void query_ended(struct client *c)
 	}
 }
 
-static void pins_changed(struct client *c)
+static void fail_as_refused(struct client *c)
 {
-	if (c->session.pins && !c->pinned_us)
-		c->pinned_us = c->worker->now_us;
-	else if (!c->session.pins)
-		c->pinned_us = 0;
+	const struct rule_refusal *why = c->session.refused;
+
+	if (why && why->code == c->session.refusal_code)
+		client_fail(c, why->code, why->message, why->detail, why->hint);
+	else
+		client_fail(c, c->session.refusal_code, c->session.refusal, NULL, NULL);
 }
 
 static void reply_events(struct client *c, uint32_t events)
@@ -343,13 +368,13 @@ static void reply_events(struct client *c, uint32_t events)
 	if (c->session.idle_timeout_changed)
 		client_idle_timeout(c);
 	if (events & EVENT_PINS)
-		pins_changed(c);
+		client_pins_changed(c);
 	if (events & EVENT_DEFAULTS)
 		defaults_changed(c);
 	if (events & EVENT_BROKEN) {
 		if (b)
 			b->facts.spoilt = true;
-		client_fail(c, c->session.refusal_code, c->session.refusal, NULL, NULL);
+		fail_as_refused(c);
 		return;
 	}
 	if (events & EVENT_LOGIN_FAILED)

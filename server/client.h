@@ -29,6 +29,7 @@ struct client {
 	struct worker *worker;
 	struct stream stream;
 	struct session session;
+	struct state_rules rules; /* its session's */
 	bool have_session;
 	enum client_state state;
 	uint64_t id;
@@ -56,6 +57,9 @@ struct client {
 	int local_port;
 	int64_t connected_us, request_us, query_us, xact_us, last_us; /* last_us: last byte either way */
 	int64_t pinned_us;	  /* 0: not pinned */
+	uint32_t known_pins;	  /* reasons that the pool's totals count now… */
+	int64_t pin_since_us[PIN_REASONS]; /* …and since when */
+	bool pin_logged;	  /* that it is older than pin_log_after */
 	int64_t idle_us;	  /* since when it has been idle */
 	int64_t idle_session_timeout_us, base_idle_timeout_us; /* the client's own setting, now and at login; 0: none */
 	bool busy;		  /* a query is under way */
@@ -80,6 +84,11 @@ void client_linked(struct client *c, struct backend_conn *b);
 void client_events(struct client *c, uint32_t events);
 /* The backend is going: what PostgreSQL said last has been forwarded (told), or nothing was. */
 void client_backend_lost(struct client *c, bool told);
+/* The rules for its session's state are those of the running configuration. */
+void client_rules(struct client *c);
+/* Its session's pins are other ones than before (server/pins.c); it is about to go. */
+void client_pins_changed(struct client *c);
+void client_pins_gone(struct client *c);
 /* Its database's server can't be logged in to: for clients that still wait for their welcome. */
 void client_login_failed(struct client *c);
 void client_looked_up(struct client *c, const struct secret *secret); /* auth_query's answer; NULL: no such user */

@@ -506,7 +506,7 @@ static void begin_session(struct client *c, const struct secret *learned)
 	c->have_session = true;
 	c->session.generation = &c->database->generation;
 	c->session.through = c->pool->mode == POOL_SESSION;
-	c->session.carry = !c->session.through && w->config->carry;
+	client_rules(c);
 	if (!start_settings(c))
 		return;
 	if (c->pool->greeting)

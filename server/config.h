@@ -13,8 +13,20 @@
 
 #include "auth/exchange.h"
 #include "server/tls.h"
+#include "state/rules.h"
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT, POOL_MODE_INHERIT = -1 };
+
+/* What a line of [databases] or [users] says about session state and pins; -1, NULL, RULE_DEFAULT, PRESET_INHERIT: inherit. */
+struct config_rules {
+	int preset;		/* enum rule_preset */
+	int action[RULE_KINDS]; /* enum rule_action */
+	int max_pins, pin_pool_size;
+	int64_t pin_idle_timeout_us, pin_max_age_us, pin_log_after_us;
+	char *pin_users, *pin_application_names; /* parted by commas */
+	char *state_functions, *stateless_functions; /* as written… */
+	struct rule_functions touching, stateless; /* …and read */
+};
 
 /* Linked into lists and looked up by name; all strings belong to the config. -1 (or NULL) means: inherit. */
 struct config_database {
@@ -30,6 +42,7 @@ struct config_database {
 	int64_t server_lifetime_us, query_wait_timeout_us; /* -1: inherit */
 	int pool_mode;
 	bool load_balance; /* load_balance_hosts: round-robin (default) or disable */
+	struct config_rules rules;
 	struct config_database *next;
 };
 
@@ -37,6 +50,7 @@ struct config_user { /* a line of [users] */
 	char *name;
 	int pool_mode, pool_size, reserve_pool_size, max_user_connections, max_user_client_connections; /* -1: inherit */
 	int64_t query_timeout_us, query_wait_timeout_us, idle_transaction_timeout_us, transaction_timeout_us, client_idle_timeout_us;
+	struct config_rules rules; /* without pin_users */
 	struct config_user *next;
 };
 
@@ -52,6 +66,7 @@ struct config {
 	size_t n_secrets;
 	char **warnings; /* told at load: no effect so far, carried all the same, … */
 	size_t n_warnings;
+	struct rule_functions touching, stateless; /* state_functions, stateless_functions, read */
 	/* Options: one field each, named as in the file; times in microseconds (int64_t name_us), booleans bool, sizes and counts int,
 	 * strings char * ("" when empty, never NULL), lists as the string they were written as. */
 #define OPTION_STRING(name, ...) char *name;

@@ -7,7 +7,7 @@
 
 #include "parser/ini.h"
 
-enum key_type { KEY_STRING, KEY_COUNT, KEY_PORT, KEY_TIME, KEY_MODE, KEY_BALANCE };
+enum key_type { KEY_STRING, KEY_COUNT, KEY_PORT, KEY_TIME, KEY_MODE, KEY_BALANCE, KEY_WORD, KEY_FUNCTIONS };
 
 /* zero_inherits: 0 is written by people who mean "as configured globally", as PgBouncer reads it. */
 struct line_key {
@@ -15,9 +15,28 @@ struct line_key {
 	enum key_type type;
 	size_t at;
 	bool zero_inherits;
+	const struct config_word *words; /* KEY_WORD */
 };
 
-#define DATABASE(name, type, field, zero) { name, type, offsetof(struct config_database, field), zero }
+/* Of session state and pins, in both kinds of line. */
+#define RULE_KEYS(line)                                                                                  \
+	{ "state_preset", KEY_WORD, offsetof(line, rules.preset), false, preset_words },                 \
+	STATE_KEY(line, "state_settings", SETTINGS, carried_words), STATE_KEY(line, "state_role", ROLE, carried_words), \
+	STATE_KEY(line, "state_prepared", PREPARED, carried_words), STATE_KEY(line, "state_cursor", CURSOR, pinned_words), \
+	STATE_KEY(line, "state_lock", LOCK, pinned_words), STATE_KEY(line, "state_temp", TEMP, pinned_words), \
+	STATE_KEY(line, "state_listen", LISTEN, pinned_words), STATE_KEY(line, "state_sequence", SEQUENCE, refused_words), \
+	STATE_KEY(line, "state_opaque", OPAQUE, carried_words), STATE_KEY(line, "state_session_state", SESSION, pinned_words), \
+	{ "state_functions", KEY_FUNCTIONS, offsetof(line, rules.state_functions), false, NULL },        \
+	{ "stateless_functions", KEY_FUNCTIONS, offsetof(line, rules.stateless_functions), false, NULL }, \
+	{ "max_pins", KEY_COUNT, offsetof(line, rules.max_pins), false, NULL },                          \
+	{ "pin_pool_size", KEY_COUNT, offsetof(line, rules.pin_pool_size), false, NULL },                \
+	{ "pin_idle_timeout", KEY_TIME, offsetof(line, rules.pin_idle_timeout_us), false, NULL },        \
+	{ "pin_max_age", KEY_TIME, offsetof(line, rules.pin_max_age_us), false, NULL },                  \
+	{ "pin_log_after", KEY_TIME, offsetof(line, rules.pin_log_after_us), false, NULL },              \
+	{ "pin_application_names", KEY_STRING, offsetof(line, rules.pin_application_names), false, NULL }
+#define STATE_KEY(line, name, kind, words) { name, KEY_WORD, offsetof(line, rules.action[RULE_##kind]), false, words }
+
+#define DATABASE(name, type, field, zero) { name, type, offsetof(struct config_database, field), zero, NULL }
 static const struct line_key database_keys[] = {
 	DATABASE("dbname", KEY_STRING, dbname, false),
 	DATABASE("host", KEY_STRING, host, false),
@@ -42,9 +61,11 @@ static const struct line_key database_keys[] = {
 	DATABASE("query_wait_timeout", KEY_TIME, query_wait_timeout_us, false),
 	DATABASE("pool_mode", KEY_MODE, pool_mode, false),
 	DATABASE("load_balance_hosts", KEY_BALANCE, load_balance, false),
+	RULE_KEYS(struct config_database),
+	DATABASE("pin_users", KEY_STRING, rules.pin_users, false),
 };
 
-#define USER(name, type, field, zero) { name, type, offsetof(struct config_user, field), zero }
+#define USER(name, type, field, zero) { name, type, offsetof(struct config_user, field), zero, NULL }
 static const struct line_key user_keys[] = {
 	USER("pool_mode", KEY_MODE, pool_mode, false),
 	USER("pool_size", KEY_COUNT, pool_size, true),
@@ -56,6 +77,7 @@ static const struct line_key user_keys[] = {
 	USER("idle_transaction_timeout", KEY_TIME, idle_transaction_timeout_us, true),
 	USER("transaction_timeout", KEY_TIME, transaction_timeout_us, true),
 	USER("client_idle_timeout", KEY_TIME, client_idle_timeout_us, true),
+	RULE_KEYS(struct config_user),
 };
 
 enum { N_DATABASE_KEYS = sizeof database_keys / sizeof *database_keys, N_USER_KEYS = sizeof user_keys / sizeof *user_keys };
@@ -66,12 +88,23 @@ static const struct config_word balance_words[] = {
 	{ NULL, 0, NULL },
 };
 
+static bool is_text(const struct line_key *k)
+{
+	return k->type == KEY_STRING || k->type == KEY_FUNCTIONS;
+}
+
 static bool set_key(void *to, const struct line_key *k, const char *value, struct config_why *why)
 {
 	void *field = (char *)to + k->at;
 	int number;
 
 	switch (k->type) {
+	case KEY_WORD:
+		return config_read_word(k->name, value, k->words, field, why);
+	case KEY_FUNCTIONS:
+		if (!config_functions_check(k->name, value, why))
+			return false;
+		/* fall through */
 	case KEY_STRING:
 		config_wipe_free(*(char **)field);
 		*(char **)field = *value ? config_strdup(value) : NULL;
@@ -143,19 +176,24 @@ bool config_reserved_name(const char *name)
 static void free_keys(void *of, const struct line_key *keys, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (keys[i].type == KEY_STRING)
+		if (is_text(&keys[i]))
 			config_wipe_free(*(char **)((char *)of + keys[i].at));
 }
 
 static void free_database(struct config_database *d)
 {
 	free_keys(d, database_keys, N_DATABASE_KEYS);
+	config_functions_free(&d->rules.touching);
+	config_functions_free(&d->rules.stateless);
 	free(d->name);
 	free(d);
 }
 
 static void free_user(struct config_user *u)
 {
+	free_keys(u, user_keys, N_USER_KEYS);
+	config_functions_free(&u->rules.touching);
+	config_functions_free(&u->rules.stateless);
 	free(u->name);
 	free(u);
 }
@@ -170,6 +208,7 @@ static struct config_database *new_database(const char *name)
 	d->server_lifetime_us = d->query_wait_timeout_us = -1;
 	d->pool_mode = POOL_MODE_INHERIT;
 	d->load_balance = true;
+	config_rules_init(&d->rules);
 	return d;
 }
 
@@ -209,6 +248,7 @@ static struct config_user *new_user(const char *name)
 	u->pool_size = u->reserve_pool_size = u->max_user_connections = u->max_user_client_connections = -1;
 	u->query_timeout_us = u->query_wait_timeout_us = u->idle_transaction_timeout_us = -1;
 	u->transaction_timeout_us = u->client_idle_timeout_us = -1;
+	config_rules_init(&u->rules);
 	return u;
 }
 
@@ -231,6 +271,15 @@ bool config_user_line(struct config *c, const char *name, char *text, struct con
 	return true;
 }
 
+/* Texts of a line that was copied as it stands become its own; the lists of functions are made anew from them. */
+static void own_texts(void *line, struct config_rules *rules, const struct line_key *keys, size_t n)
+{
+	rules->touching = rules->stateless = (struct rule_functions){ 0 };
+	for (const struct line_key *k = keys; k < keys + n; k++)
+		if (is_text(k))
+			*(char **)((char *)line + k->at) = config_strdup(*(char **)((char *)line + k->at));
+}
+
 void config_lists_copy(struct config *to, const struct config *from)
 {
 	struct config_database **d_at = &to->databases;
@@ -242,9 +291,7 @@ void config_lists_copy(struct config *to, const struct config *from)
 		*copy = *d;
 		copy->name = config_strdup(d->name);
 		copy->next = NULL;
-		for (const struct line_key *k = database_keys; k < database_keys + N_DATABASE_KEYS; k++)
-			if (k->type == KEY_STRING)
-				*(char **)((char *)copy + k->at) = config_strdup(*(char *const *)((const char *)d + k->at));
+		own_texts(copy, &copy->rules, database_keys, N_DATABASE_KEYS);
 		*d_at = copy;
 		d_at = &copy->next;
 	}
@@ -254,6 +301,7 @@ void config_lists_copy(struct config *to, const struct config *from)
 		*copy = *u;
 		copy->name = config_strdup(u->name);
 		copy->next = NULL;
+		own_texts(copy, &copy->rules, user_keys, N_USER_KEYS);
 		*u_at = copy;
 		u_at = &copy->next;
 	}

@@ -152,6 +152,7 @@ static bool finish(struct loader *l)
 {
 	struct config_why why;
 
+	config_functions_make(l->c);
 	config_options_warn(l->c);
 	warn_of_startup_parameters(l->c);
 	return config_secrets_load(l->c, &why) || fail(l, l->c->path, 0, why.text);
@@ -192,6 +193,8 @@ void config_free(struct config *c)
 		return;
 	config_secrets_free(c);
 	config_lists_free(c);
+	config_functions_free(&c->touching);
+	config_functions_free(&c->stateless);
 	config_options_free(c);
 	for (size_t i = 0; i < c->n_warnings; i++)
 		free(c->warnings[i]);
@@ -214,6 +217,8 @@ struct config *config_with(const struct config *from, const char *name, const ch
 		config_warn(c, "%s", from->warnings[i]);
 	*ignored = !config_option_changeable(name);
 	ok = *ignored || config_option_set(c, name, value, &text);
+	if (ok)
+		config_functions_make(c);
 	if (ok && strcmp(c->auth_file, from->auth_file))
 		ok = config_secrets_load(c, &text);
 	else

@@ -233,6 +233,8 @@ bool config_option_set(struct config *c, const char *name, const char *value, st
 		return false;
 	if (o->effect.kind == EFFECT_GUARD && !at_default(c, o))
 		return config_say(why, "%s = %.100s: %s", o->name, value, o->effect.why);
+	if (!strcmp(o->name, "state_functions") || !strcmp(o->name, "stateless_functions"))
+		return config_functions_check(o->name, value, why);
 	if (!strcmp(o->name, "auth_dbname") && config_reserved_name(value))
 		return config_say(why, "auth_dbname = %s is the console; write the name of a database", value);
 	return true;

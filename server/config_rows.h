@@ -28,6 +28,8 @@ struct config_word {
 	const char *refusal;
 };
 extern const struct config_word pool_mode_words[];
+/* Session state (config_rules.c). */
+extern const struct config_word preset_words[], carried_words[], pinned_words[], refused_words[];
 
 /* Values. what: the key, for the message. Integers as strtol() with base 0 reads them; times are seconds, fractions
  * allowed, min in seconds. */
@@ -56,6 +58,12 @@ bool config_user_line(struct config *c, const char *name, char *text, struct con
 bool config_reserved_name(const char *name);
 void config_lists_copy(struct config *to, const struct config *from);
 void config_lists_free(struct config *c);
+
+/* Lists of functions: name, name:kind+kind, … (config_rules.c). None can fail after config_functions_check(). */
+bool config_functions_check(const char *what, const char *text, struct config_why *why);
+void config_functions_make(struct config *c); /* all lists of c, from their texts; for a c that has none yet */
+void config_functions_free(struct rule_functions *f);
+void config_rules_init(struct config_rules *r); /* inherit all */
 
 /* auth_file (config_secrets.c). A file that can't be read is a warning, a broken one an error. */
 bool config_secrets_load(struct config *c, struct config_why *why);

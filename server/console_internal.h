@@ -30,6 +30,8 @@ void show_sockets(struct client *c);
 void show_active_sockets(struct client *c);
 void show_pools(struct client *c);
 void show_pins(struct client *c); /* these six: console_sockets.c */
+void show_pins_totals(struct client *c);
+void show_settings(struct client *c); /* these two: pins.c */
 void show_stats(struct client *c);
 void show_stats_totals(struct client *c);
 void show_stats_averages(struct client *c);

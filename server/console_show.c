@@ -370,7 +370,7 @@ static void show_help(struct client *c)
 	msg_report(console_out(c), 'N', "NOTICE", "00000", "Console usage",
 		   "\n"
 		   "\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n"
-		   "\tSHOW PINS|COUNTERS\n"
+		   "\tSHOW PINS|PINS_TOTALS|SETTINGS|COUNTERS\n"
 		   "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
 		   "\tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE\n"
 		   "\tSHOW DNS_HOSTS|DNS_ZONES|PEERS|PEER_POOLS\n"
@@ -408,8 +408,10 @@ static const struct {
 	{ "peer_pools", show_peer_pools },
 	{ "peers", show_peers },
 	{ "pins", show_pins },
+	{ "pins_totals", show_pins_totals },
 	{ "pools", show_pools },
 	{ "servers", show_servers },
+	{ "settings", show_settings },
 	{ "sockets", show_sockets },
 	{ "state", show_state },
 	{ "stats", show_stats },

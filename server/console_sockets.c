@@ -408,14 +408,32 @@ const char *console_pin_reasons(uint32_t pins, char *text, size_t cap)
 	return text;
 }
 
+/* The options by which these reasons pin, "state_lock = pin (user app); …". */
+static const char *pin_rules(const struct client *c, char *text, size_t cap)
+{
+	size_t n = 0;
+
+	*text = 0;
+	for (int i = 0; i < PIN_REASONS && n < cap; i++) {
+		int kind = c->session.pins & 1u << i ? rules_kind_of_pin(1u << i) : -1;
+		char option[200];
+
+		if (kind < 0 || c->rules.action[kind] != RULE_PIN)
+			continue;
+		rules_option(&c->rules, kind, option, sizeof option);
+		n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? "; " : "", option);
+	}
+	return text;
+}
+
 void show_pins(struct client *c)
 {
 	struct client *at;
 	struct table t;
-	char reasons[256];
+	char reasons[256], rules[1024];
 
 	table_begin(&t, console_out(c),
-		    "client_id:q addr:s port:i user:s database:s server_pid:i reason:s age:i application_name:s statement:s");
+		    "client_id:q addr:s port:i user:s database:s server_pid:i reason:s age:i application_name:s statement:s rule:s");
 	TAILQ_FOREACH (at, &c->worker->clients, in) {
 		if (at->state != CLIENT_ACTIVE || !at->have_session || !at->session.pins)
 			continue;
@@ -433,6 +451,7 @@ void show_pins(struct client *c)
 		cell_int(&t, at->pinned_us ? (c->worker->now_us - at->pinned_us) / 1000000 : 0);
 		cell_text(&t, client_application(at));
 		cell_text(&t, at->session.pin_text);
+		cell_text(&t, pin_rules(at, rules, sizeof rules));
 	}
 	table_end(&t);
 	console_done(c, "SHOW");

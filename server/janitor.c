@@ -122,6 +122,53 @@ static void end_pin(struct client *c)
 	client_fail(c, "57P01", "terminating connection due to administrator command", text, NULL);
 }
 
+static void end_old_pin(struct client *c, bool idle, int64_t limit_us, int64_t since_us)
+{
+	const char *option = idle ? "pin_idle_timeout" : "pin_max_age";
+	char reasons[160], text[300];
+
+	pin_reasons(c->session.pins, reasons, sizeof reasons);
+	client_log(c, LOG_LEVEL_WARNING, "pin ended by %s: %s", option, reasons);
+	snprintf(text, sizeof text, "The session has held a server connection (%s) %s %lld s; the rule is %s = %g.", reasons,
+		 idle ? "without doing anything for" : "for", (long long)((c->worker->now_us - since_us) / 1000000), option,
+		 (double)limit_us / 1e6);
+	if (c->backend && !session_idle(&c->session))
+		cancel_query(c->backend);
+	client_fail(c, "57P05", idle ? "terminating connection because it was pinned and idle for too long" :
+				       "terminating connection because it was pinned for too long",
+		    text, "Release what pins the session when it is no longer needed; an operator can raise the limit for all, one database or one user.");
+}
+
+static void log_old_pin(struct client *c)
+{
+	char reasons[160];
+
+	c->pin_logged = true;
+	pin_reasons(c->session.pins, reasons, sizeof reasons);
+	client_log(c, LOG_LEVEL_WARNING, "pinned for %lld s: %s (%s)", (long long)((c->worker->now_us - c->pinned_us) / 1000000), reasons,
+		   c->session.pin_text);
+}
+
+/* True if the client was ended. */
+static bool check_pin(struct client *c)
+{
+	const struct worker *w = c->worker;
+	int64_t idle_max = pools_pin_idle_timeout_us(w, c->database, c->user), age_max = pools_pin_max_age_us(w, c->database, c->user);
+	int64_t idle_since = c->idle_us > c->pinned_us ? c->idle_us : c->pinned_us;
+
+	if (past(w, c->pinned_us, age_max)) {
+		end_old_pin(c, false, age_max, c->pinned_us);
+		return true;
+	}
+	if (session_idle(&c->session) && !session_in_transaction(&c->session) && past(w, idle_since, idle_max)) {
+		end_old_pin(c, true, idle_max, idle_since);
+		return true;
+	}
+	if (!c->pin_logged && past(w, c->pinned_us, pools_pin_log_after_us(w, c->database, c->user)))
+		log_old_pin(c);
+	return false;
+}
+
 static void check_active(struct client *c)
 {
 	struct worker *w = c->worker;
@@ -133,6 +180,8 @@ static void check_active(struct client *c)
 		check_waiting(c);
 		return;
 	}
+	if (c->pinned_us && check_pin(c))
+		return;
 	if (pause_ends_pin(c))
 		end_pin(c);
 	else if (c->busy && !idle && past(w, c->query_us, limit_of(u ? u->query_timeout_us : 0, conf->query_timeout_us))) {

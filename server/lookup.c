@@ -131,7 +131,8 @@ void lookup_linked(struct lookup *l, struct backend_conn *b)
 	b->lookup = l;
 	b->state = CONN_LOOKUP;
 	b->request_us = l->worker->now_us;
-	if ((b->facts.applied == nothing(l->worker) || b->facts.applied == b->greeting) && !b->facts.prepared.count) {
+	if ((b->facts.applied == nothing(l->worker) || b->facts.applied == b->greeting) && !b->facts.prepared.count &&
+	    !b->facts.left) {
 		ask(l);
 		return;
 	}

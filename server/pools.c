@@ -91,6 +91,8 @@ static void pool_configure(struct db_pool *p)
 	p->pool.reserve = first_set(u ? u->reserve_pool_size : -1, d ? d->reserve_pool_size : -1, c->reserve_pool_size);
 	p->pool.min = first_set(-1, d ? d->min_pool_size : -1, c->min_pool_size);
 	p->pool.reserve_after_us = c->reserve_pool_timeout_us;
+	p->pool.pin_size = first_set(u ? u->rules.pin_pool_size : -1, d ? d->rules.pin_pool_size : -1, c->pin_pool_size);
+	p->pins.max = first_set(u ? u->rules.max_pins : -1, d ? d->rules.max_pins : -1, c->max_pins);
 	p->pool.fifo = c->server_round_robin;
 	p->pool.paused = p->worker->paused || p->database->paused;
 	p->pool.retry_max_us = c->server_login_retry_us >= 0 ? c->server_login_retry_us : 0;
@@ -124,6 +126,8 @@ static void pool_drop(struct db_pool *p)
 		free(p->reports[i]);
 	free(p->reports);
 	defaults_release(p);
+	for (int i = 0; i < PIN_REASONS; i++)
+		free(p->pin_totals[i]);
 	buf_release(&p->last_error);
 	secret_wipe(&p->learned);
 	free(p);

@@ -158,6 +158,7 @@ bool worker_adopt(struct worker *w, struct config *config, char *why, size_t why
 {
 	SSL_CTX *clients, *servers;
 	struct config *was = w->config;
+	struct client *c;
 
 	if (!make_tls(config, &clients, &servers, why, why_cap)) {
 		config_free(config);
@@ -172,6 +173,9 @@ bool worker_adopt(struct worker *w, struct config *config, char *why, size_t why
 		log_line(LOG_LEVEL_ERROR, "logfile %s could not be opened", config->logfile);
 	pools_configure(w);
 	pools_load(w);
+	TAILQ_FOREACH (c, &w->clients, in)
+		if (c->have_session && c->state != CLIENT_DEAD)
+			client_rules(c);
 	config_free(was);
 	pools_serve_all(w);
 	return true;

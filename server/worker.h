@@ -17,6 +17,7 @@
 #include "auth/secret.h"
 #include "server/config.h"
 #include "server/stream.h"
+#include "state/pin_totals.h"
 #include "state/pool.h"
 #include "state/session.h"
 
@@ -81,6 +82,8 @@ struct db_pool {
 	int mode;	   /* enum pool_mode */
 	struct secret learned; /* by a login as this user: logs in to servers */
 	struct session_counters counters;
+	struct pin_limit pins; /* max_pins */
+	struct pin_total *pin_totals[PIN_REASONS]; /* NULL: none of that reason yet */
 	struct traffic traffic;
 	struct traffic last_traffic; /* at the end of the last stats_period… */
 	struct session_counters last_counters;
@@ -185,6 +188,12 @@ void pools_free(struct worker *w);
 /* Opens what is wanted and allowed, serves who waits. Call whenever something was given back, closed, or waits. */
 void pools_serve(struct db_pool *p);
 void pools_serve_all(struct worker *w);
+/* What holds for a client's session state, by its user, database and the running configuration (server/rules.c). The result points into all of
+ * them: to be asked for anew when they change. */
+void pools_rules(const struct worker *w, const struct database *db, const struct user *user, struct state_rules *rules);
+int64_t pools_pin_idle_timeout_us(const struct worker *w, const struct database *db, const struct user *user);
+int64_t pools_pin_max_age_us(const struct worker *w, const struct database *db, const struct user *user);
+int64_t pools_pin_log_after_us(const struct worker *w, const struct database *db, const struct user *user);
 /* The time limits that hold for a user: user > global. */
 int64_t pools_query_wait_timeout_us(const struct db_pool *p, const struct user *client_user);
 const struct settings *pools_welcome_find(struct db_pool *p, const struct settings *base); /* NULL: none */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "state/rules.h"
+
 void backend_init(struct backend *b, struct settings_store *st, struct buf *out)
 {
 	memset(b, 0, sizeof *b);
@@ -40,4 +42,5 @@ void backend_wiped(struct backend *b)
 	set_clear(&b->prepared);
 	b->kept = 0;
 	b->unnamed = 0;
+	b->left &= 1u << RULE_OPAQUE | 1u << RULE_SESSION;
 }

@@ -125,14 +125,50 @@ static int room(const struct pool_limit *l)
 	return l->max > l->count ? l->max - l->count : 0;
 }
 
-static int own_room(const struct pool *p, int64_t now_us)
+static int size_now(const struct pool *p, int64_t now_us)
 {
 	const struct pool_waiter *w = TAILQ_FIRST(&p->waiting);
-	int size = p->size;
 
 	if (p->reserve > 0 && p->reserve_after_us > 0 && w && now_us - w->since_us >= p->reserve_after_us)
-		size += p->reserve;
-	return size > pool_backends(p) ? size - pool_backends(p) : 0;
+		return p->size + p->reserve;
+	return p->size;
+}
+
+/* Those that count in size. Which of the pinned ones pin_size holds does not matter: they are alike. */
+static int own_backends(const struct pool *p, int n_pinned)
+{
+	int apart = n_pinned < p->pin_size ? n_pinned : p->pin_size;
+
+	return pool_backends(p) - apart;
+}
+
+static int own_room(const struct pool *p, int64_t now_us)
+{
+	int room = size_now(p, now_us) - own_backends(p, p->n_pinned);
+
+	return room > 0 ? room : 0;
+}
+
+void pool_pin(struct pool_backend *b)
+{
+	if (b->pinned)
+		return;
+	b->pinned = true;
+	b->pool->n_pinned++;
+}
+
+bool pool_unpin(struct pool_backend *b, int64_t now_us)
+{
+	struct pool *p = b->pool;
+
+	if (!b->pinned)
+		return true;
+	/* Without a budget of their own pins change nothing: a pool that was made smaller shrinks as its connections age. */
+	if (p->pin_size > 0 && own_backends(p, p->n_pinned - 1) > size_now(p, now_us))
+		return false;
+	b->pinned = false;
+	p->n_pinned--;
+	return true;
 }
 
 static int wanted(const struct pool *p, bool with_clients)
@@ -200,6 +236,9 @@ void pool_gone(struct pool_backend *b)
 {
 	if (b->place == PLACE_NONE)
 		return;
+	if (b->pinned)
+		b->pool->n_pinned--;
+	b->pinned = false;
 	enter_place(b, PLACE_NONE, 0);
 	if (b->pool->database)
 		b->pool->database->count--;

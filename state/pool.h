@@ -29,6 +29,7 @@ struct pool_backend {
 	const struct backend *facts; /* its settings decide who gets it */
 	int64_t since_us;	     /* in this place */
 	int64_t opened_us;	     /* since it exists */
+	bool pinned;		     /* by its client, now or since it was taken */
 };
 TAILQ_HEAD(pool_backends, pool_backend);
 
@@ -46,7 +47,9 @@ struct pool {
 	struct pool_backends active, opening, closing;
 	struct pool_waiters waiting;   /* first come first */
 	int n_idle, n_active, n_opening, n_closing, n_waiting;
+	int n_pinned; /* of all of them */
 	int size, reserve, min;
+	int pin_size; /* so many pinned ones are not counted in size */
 	int64_t reserve_after_us; /* 0: never */
 	bool paused, fifo;
 	struct pool_limit *database, *user;
@@ -74,6 +77,10 @@ bool pool_blocked_by_others(const struct pool *p, int64_t now_us);
 void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us); /* counted from here on */
 void pool_opened(struct pool_backend *b, int64_t now_us);		   /* and idle */
 void pool_give_back(struct pool_backend *b, int64_t now_us);		   /* active → idle */
+/* The active backend's client is pinned: from here on the backend counts in pin_size, if that has room, not in size. */
+void pool_pin(struct pool_backend *b);
+/* Before it is given back. False: there is no room for it in size any more; it has to be closed, and counts as before until it is gone. */
+bool pool_unpin(struct pool_backend *b, int64_t now_us);
 void pool_closing(struct pool_backend *b, int64_t now_us); /* told to go; counted until PostgreSQL has ended it */
 void pool_gone(struct pool_backend *b);					   /* from any place; no longer counted */
 /* Opening failed: tries again after 50 ms, doubling to retry_max_us. `random` jitters by up to a quarter. */

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "parser/reader.h"
+
 const char *pin_reason_name(enum pin_reason reason)
 {
 	switch (reason) {
@@ -21,6 +23,16 @@ const char *pin_reason_name(enum pin_reason reason)
 		return "session state";
 	case PIN_STATEMENT:
 		return "large statement";
+	case PIN_SETTING:
+		return "setting";
+	case PIN_ROLE:
+		return "role";
+	case PIN_PREPARED:
+		return "prepared statement";
+	case PIN_HAND:
+		return "by hand";
+	case PIN_WHOLE:
+		return "whole session";
 	}
 	return "?";
 }
@@ -31,6 +43,7 @@ void session_init(struct session *s, struct session_store *store, struct session
 	s->store = store;
 	s->counters = counters;
 	s->to_client = to_client;
+	s->rules = rules_normal();
 	s->serial = ++store->last_serial;
 	s->base = settings_empty(store->settings);
 	s->settings = settings_retain(s->base);
@@ -164,6 +177,8 @@ void session_release(struct session *s)
 	settings_release(s->base_reported);
 	settings_release(s->txn.reported);
 	settings_release(s->flight.from);
+	rules_uncount(s);
+	free(s->refused);
 }
 
 void session_start_with(struct session *s, const char *name, const char *value)
@@ -242,6 +257,8 @@ void session_link(struct session *s, struct backend *b)
 		abort();
 	s->backend = b;
 	b->session = s;
+	if (s->rules != rules_normal())
+		s->carry = s->carry_next;
 	settings_assign(&s->txn.reported, b->reported);
 }
 
@@ -268,6 +285,7 @@ bool session_unlink(struct session *s)
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;
 	vacate_forget(s);
+	rules_uncount(s);
 	return clean;
 }
 
@@ -396,12 +414,18 @@ static bool function_harmless(uint32_t oid)
 
 static enum session_verdict call_message(struct session *s, const struct client_message *m)
 {
+	struct rule_refusal why;
+
 	if (m->have < 4 && m->have < m->len)
 		return SESSION_MORE;
+	if (!s->carry)
+		s->backend->left = ~0u;
 	if (s->carry && (m->len < 4 || !function_harmless((uint32_t)m->body[0] << 24 | (uint32_t)m->body[1] << 16 |
 							     (uint32_t)m->body[2] << 8 | m->body[3]))) {
-		s->txn.observe |= TOUCH_OPAQUE;
-		s->backend->spoilt = true;
+		if (!rules_allow_text(s, effects_opaque(), false, false, &why))
+			return rules_refuse(s, m, &why);
+		effects_sent(s, effects_opaque(), NULL, false);
+		s->backend->spoilt = s->backend->spoilt || !(rules_ignored_touches(s) & TOUCH_OPAQUE);
 		session_remember_text(s, "function call message", 21);
 	}
 	ledger_push(&s->backend->owed, OWED_CALL, false);
@@ -489,6 +513,35 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 	default:
 		return false;
 	}
+}
+
+/* What a rule refuses whatever its backend need not wait for one. */
+static bool refused_unlinked(struct session *s, const struct client_message *m, enum session_verdict *verdict)
+{
+	struct reader r = reader_of(m->body, m->have);
+	const char *name = m->type == 'P' ? reader_str(&r, NULL) : "", *text;
+	const struct effects *e;
+	struct rule_refusal why;
+	size_t len;
+	bool allowed;
+
+	if ((m->type != 'Q' && m->type != 'P') || !s->carry || m->have < m->len || !rules_watch(s) || !name)
+		return false;
+	text = reader_str(&r, &len);
+	if (!text)
+		return false;
+	e = effects_of(s->store->effects, text, len, session_lex_mode(s));
+	allowed = rules_allow_text(s, e, *name, true, &why);
+	effects_release(e);
+	if (!allowed)
+		*verdict = rules_refuse(s, m, &why);
+	return !allowed;
+}
+
+/* Clients that a rule pins for their whole session take their place among the pins with their first statement. */
+static bool whole_session_allowed(struct session *s, struct rule_refusal *why)
+{
+	return !s->carry || s->pins || s->pin_counted || !rules_whole_session(s) || rules_allow(s, 1u << RULE_WHOLE, why);
 }
 
 /* A lone SET or RESET replaces a setting, so that the old value need not be there first: a client can get rid of a role
@@ -611,6 +664,7 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 {
 	struct backend *b = s->backend;
 	enum session_verdict verdict;
+	struct rule_refusal why;
 
 	if (!type_known(m->type))
 		return refuse_type(s);
@@ -638,7 +692,9 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 	if (!b && m->have < m->len && m->have < held_before_linking(m))
 		return SESSION_MORE;
 	if (!b)
-		return answer_unlinked(s, m, &verdict) ? verdict : SESSION_LINK;
+		return answer_unlinked(s, m, &verdict) || refused_unlinked(s, m, &verdict) ? verdict : SESSION_LINK;
+	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
+		return rules_refuse(s, m, &why);
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);

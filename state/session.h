@@ -24,6 +24,7 @@
 #include "parser/effects.h"
 #include "state/backend.h"
 #include "state/prepared.h"
+#include "state/rules.h"
 #include "state/settings.h"
 
 /* What all sessions of a worker share; borrowed by sessions and backends. */
@@ -39,6 +40,8 @@ struct session_counters {
 	uint64_t queries, transactions;
 	uint64_t client_parses, server_parses, binds, named_parses;
 	uint64_t replays, flights, replay_settings, observations, pins, local_answers;
+	uint64_t ignored, refused; /* statements whose state was left where it happened by rule; sent back by rule */
+	uint64_t replay_trips;	   /* round trips that clients have waited for settings and statements to be there again */
 };
 
 enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20 }; /* bytes */
@@ -51,8 +54,13 @@ enum pin_reason {
 	PIN_OPAQUE = 1 << 4,   /* something pgporter can't tell apart may have been changed */
 	PIN_SESSION = 1 << 5,  /* state that only the session's end undoes */
 	PIN_STATEMENT = 1 << 6, /* an unnamed statement too large to be remembered */
+	PIN_SETTING = 1 << 7,   /* by rule: settings other than at its start */
+	PIN_ROLE = 1 << 8,      /* by rule: a role other than at its start */
+	PIN_PREPARED = 1 << 9,  /* by rule: prepared statements */
+	PIN_HAND = 1 << 10,     /* SET pgporter.pin = on */
+	PIN_WHOLE = 1 << 11,    /* by rule: this user or application_name */
 };
-enum { PIN_REASONS = 7 };
+enum { PIN_REASONS = 12 };
 /* "cursor", "advisory lock", … for one bit. */
 const char *pin_reason_name(enum pin_reason reason);
 
@@ -88,6 +96,13 @@ enum {
 };
 
 enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO };
+
+/* Why a rule sends a statement back, or ends a session. */
+enum { RULE_TEXT = 320 };
+struct rule_refusal {
+	const char *code;
+	char message[RULE_TEXT], detail[RULE_TEXT], hint[RULE_TEXT]; /* empty: none */
+};
 
 struct portal {
 	struct portal *next;
@@ -128,6 +143,10 @@ struct session {
 	bool carry;		 /* transaction and statement pooling with state carried */
 	bool through;		 /* session pooling: everything goes through as it is */
 	uint64_t *generation;	 /* of the database's definitions; shared by its sessions */
+	const struct state_rules *rules; /* borrowed; session_rules_set() */
+	struct pin_limit *pin_limit;	 /* its pool's; NULL: none */
+	bool pin_counted;		 /* there */
+	bool carry_next;		 /* carry, from the next link on */
 
 	const struct settings *base;	/* what came with the startup packet */
 	const struct settings *settings; /* what the client wants when no transaction is open */
@@ -176,6 +195,8 @@ struct session {
 	bool vacated;	     /* they are */
 
 	uint32_t pins;	     /* PIN_… */
+	uint32_t pins_settled; /* when the last transaction was over */
+	const struct settings *ruled_settings; /* that pins were last judged by; borrowed, compared only */
 	char pin_text[128];  /* beginning of the statement that did it */
 	char last_text[128]; /* …of the last statement that may have */
 
@@ -205,6 +226,7 @@ struct session {
 	bool await_copy_end; /* CopyDone or CopyFail was sent in an extended COPY */
 	uint32_t ready_owed; /* session pooling: Queries and Syncs not answered yet */
 	const char *refusal_code, *refusal; /* after SESSION_REFUSE or EVENT_BROKEN */
+	struct rule_refusal *refused;	    /* where a rule is the reason: all of it; else NULL */
 };
 
 struct client_message {
@@ -216,6 +238,15 @@ struct client_message {
 
 void session_init(struct session *s, struct session_store *store, struct session_counters *counters, struct buf *to_client);
 void session_release(struct session *s); /* must not be linked */
+
+/* What happens to its state. Both stay the owner's; they may be replaced at any time between two messages. carry: whether
+ * statements are read at all from the next time on that a backend is linked. */
+void session_rules_set(struct session *s, const struct state_rules *rules, struct pin_limit *limit, bool carry);
+const struct state_rules *rules_normal(void); /* pgporter's preset */
+/* The option by which a kind of state is what it is: "state_lock = pin (user app)". */
+void rules_option(const struct state_rules *r, int kind, char *out, size_t cap);
+/* The kind of state behind a pin's reason; -1: none has an option. */
+int rules_kind_of_pin(enum pin_reason reason);
 
 /* Startup settings, before login: name (lower case) and value. */
 void session_start_with(struct session *s, const char *name, const char *value);

@@ -58,6 +58,12 @@ static void temp_by_path(struct session *s)
 
 void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes)
 {
+	uint32_t left = s->rules->ignore ? rules_kinds(s, e) & s->rules->ignore : 0;
+
+	if (left) {
+		s->counters->ignored++;
+		s->backend->left |= left;
+	}
 	s->txn.observe |= asked_of(e, NULL);
 	if (target && executes)
 		s->txn.observe |= asked_of(target->effects, target);
@@ -96,7 +102,7 @@ static void setting_changed(struct session *s, const struct stmt_effects *row)
 {
 	const char *name = row->name;
 
-	if (!name || setting_not_carried(name))
+	if (!name || setting_not_carried(name) || rules_ignore_setting(s, name))
 		return;
 	session_touch(s, name);
 	if (!strcmp(name, "session_authorization")) { /* resets the role */
@@ -180,7 +186,7 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 			name = p->bound[t->param - 1];
 		if (!name || strlen(name) >= sizeof lower) {
 			s->txn.local_unknown = true;
-			if (t->local)
+			if (t->local || rules_ignored_touches(s) & TOUCH_SETTINGS_UNKNOWN)
 				continue;
 			pin(s, PIN_OPAQUE, events);
 			s->backend->spoilt = true;
@@ -188,7 +194,7 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 		}
 		for (size_t c = 0; c <= strlen(name); c++)
 			lower[c] = name[c] >= 'A' && name[c] <= 'Z' ? (char)(name[c] + 32) : name[c];
-		if (setting_not_carried(lower))
+		if (setting_not_carried(lower) || (!t->local && rules_ignore_setting(s, lower)))
 			continue;
 		value_unknown(s, lower);
 		if (t->local)
@@ -211,6 +217,7 @@ static void discarded_all(struct session *s)
 static void flags_apply(struct session *s, const struct stmt_effects *row, uint32_t flags, const struct portal *p,
 			uint32_t *events)
 {
+	flags &= ~rules_ignored_touches(s);
 	if (flags & (TOUCH_SETTINGS | TOUCH_LOCAL))
 		settings_touched(s, row, p, events);
 	if (flags & TOUCH_SETTINGS_UNKNOWN) {
@@ -221,6 +228,8 @@ static void flags_apply(struct session *s, const struct stmt_effects *row, uint3
 		/* What can be asked is asked. A custom setting that no text names can't be: nobody else may get to see it. */
 		s->txn.local_unknown = true;
 		s->backend->spoilt = true;
+		if (s->rules->pin & 1u << RULE_OPAQUE)
+			pin(s, PIN_OPAQUE, events);
 	}
 	if (flags & TOUCH_SESSION) {
 		pin(s, PIN_SESSION, events);
@@ -443,7 +452,7 @@ static void settled(struct session *s)
 void effects_settle(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
-	uint32_t observe = s->txn.observe;
+	uint32_t observe = s->txn.observe & ~rules_ignored_touches(s);
 	bool ask = false;
 
 	if (s->txn.dirty) {
@@ -483,6 +492,8 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 		{ 'l', PIN_LOCK }, { 'c', PIN_CURSOR }, { 't', PIN_TEMP }, { 'n', PIN_LISTEN }, { 'p', PIN_OPAQUE },
 	};
 
+	if ((kind == 'g' || kind == 'a') && name && rules_ignore_setting(s, name))
+		return;
 	if (kind == 'g' && name) {
 		set_everywhere(s, name, value);
 		return;
@@ -552,6 +563,7 @@ void effects_observed(struct session *s, uint32_t *events)
 		free(value);
 	}
 	s->pins &= ~asked;
+	pins &= ~rules_ignored_pins(s);
 	for (uint32_t bit = 1; bit < 1u << PIN_REASONS; bit <<= 1)
 		if (pins & bit && !(was & bit))
 			pin(s, bit, events);

@@ -190,7 +190,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		return;
 	switch (row->kind) {
 	case STMT_DEALLOCATE:
-		if (!names_find(&s->names, row->name)) {
+		if (rules_leave_prepared(s) || !names_find(&s->names, row->name)) {
 			if (names_ours(row->name)) {
 				p->substitute = SUB_RENAMED;
 				put_tail_renamed(s, p, row, NULL);
@@ -215,7 +215,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_EXECUTE:
-		st = names_find(&s->names, row->name);
+		st = rules_leave_prepared(s) ? NULL : names_find(&s->names, row->name);
 		if (!st && !names_ours(row->name))
 			return;
 		p->substitute = SUB_RENAMED;
@@ -223,6 +223,8 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail_renamed(s, p, row, st);
 		return;
 	case STMT_PREPARE:
+		if (rules_leave_prepared(s))
+			return;
 		st = names_find(&s->names, row->name);
 		p->own = st ? stmt_retain(st) : sql_stmt_new(s, p->text, p->effects, row);
 		p->substitute = !st && set_has(&s->backend->prepared, p->own) ? SUB_PREPARED : SUB_RENAMED;
@@ -381,8 +383,11 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 /* SQL too long to be looked at: it goes through as it comes, and what it did is asked afterwards. */
 static enum session_verdict parse_long(struct session *s, const struct client_message *m)
 {
+	struct rule_refusal why;
 	struct owed *o;
 
+	if (!rules_allow(s, rules_kinds(s, effects_opaque()) | 1u << RULE_STATEMENT, &why))
+		return rules_refuse(s, m, &why);
 	unnamed_forget(s);
 	buf_reset(&s->unnamed.tail);
 	s->unnamed.serial = ++s->store->last_serial;
@@ -405,6 +410,7 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	struct reader r = reader_of(m->body, m->have);
 	struct parse p = { 0 };
 	enum session_verdict verdict;
+	struct rule_refusal why;
 
 	p.name = reader_str(&r, NULL);
 	if (!p.name)
@@ -416,6 +422,10 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	}
 	if (!parse_text(s, &p, r.at, reader_left(&r)))
 		return refuse(s, "08P01", "invalid message format");
+	if (!rules_allow_text(s, p.effects, *p.name, !*p.name, &why)) {
+		parse_done(&p);
+		return rules_refuse(s, m, &why);
+	}
 	if (p.substitute && p.effects->stmts[0].name_len)
 		tell_truncated(s, p.text + p.effects->stmts[0].name_at, p.effects->stmts[0].name_len, p.effects->stmts[0].name);
 	verdict = *p.name ? parse_named(s, &p) : (parse_unnamed(s, &p), SESSION_NEXT);
@@ -516,12 +526,19 @@ static enum session_verdict ensure_target(struct session *s, const struct effect
 	return ensure_stmt(s, target, false);
 }
 
+/* What is bound is about to run; rules may have changed since its Parse. */
+static bool rules_allow_bound(struct session *s, const struct effects *e, struct rule_refusal *why)
+{
+	return !e || rules_allow_text(s, e, false, false, why);
+}
+
 static enum session_verdict on_bind(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
 	const char *portal = reader_str(&r, NULL), *name = reader_str(&r, NULL);
 	char backend_name[STMT_NAME_MAX];
 	enum session_verdict verdict;
+	struct rule_refusal why;
 	struct stmt *st;
 
 	if (!name)
@@ -529,6 +546,8 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	st = *name ? names_find(&s->names, name) : NULL;
 	if (m->have < m->len && m->len <= SQL_HOLD_MAX && wants_values(*name ? st ? st->effects : NULL : s->unnamed.effects))
 		return SESSION_MORE;
+	if (!rules_allow_bound(s, *name ? st ? st->effects : NULL : s->unnamed.effects, &why))
+		return rules_refuse(s, m, &why);
 	if (!*name) {
 		verdict = ensure_unnamed(s);
 		if (verdict == SESSION_NEXT)
@@ -668,6 +687,7 @@ enum session_verdict session_extended(struct session *s, const struct client_mes
 			kind = m->body[0] == 'S' ? OWED_DESCRIBE_STMT : OWED_DESCRIBE_PORTAL;
 		}
 		b->batch = true;
+		b->left = ~0u;
 		ledger_push(&b->owed, kind, false);
 		return forward_raw(s, m);
 	}

@@ -60,6 +60,8 @@ void make_room(struct session *s, size_t spare);
 
 /* session_query.c: the simple Query */
 enum session_verdict session_query(struct session *s, const struct client_message *m);
+/* Sends this text in place of the client's Query or FunctionCall. */
+void query_instead(struct session *s, const char *sql, size_t len);
 /* A new text with a backend's name at a token. */
 void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
@@ -108,8 +110,33 @@ void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one 
 void task_observe(struct session *s, uint32_t observe);
 void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message); /* the text of one */
 void task_raise(struct session *s, const char *sqlstate, const char *message); /* an error that PostgreSQL raises for us */
+void task_raise_text(struct session *s, const char *sql, size_t len);		/* by this statement */
 void task_finish(struct session *s, uint32_t *events); /* all its replies are there */
 void task_tell_error(struct session *s); /* the failed task's error, as the client's */
+
+/* session_rules.c */
+bool rules_ignore_setting(const struct session *s, const char *name);
+uint32_t rules_ignored_touches(const struct session *s); /* TOUCH_… that are left where they happen */
+uint32_t rules_ignored_pins(const struct session *s);	 /* PIN_… */
+uint32_t rules_kinds(struct session *s, const struct effects *e); /* kinds of state a text has to do with, as bits */
+/* May a statement that has to do with these kinds be sent? A pin that it may bring about is counted at once. False: why
+ * says it all. */
+bool rules_allow(struct session *s, uint32_t found, struct rule_refusal *why);
+/* The same for a text; named: it is a Parse with a name. With peek, nothing is counted: it does not run yet. */
+bool rules_allow_text(struct session *s, const struct effects *e, bool named, bool peek, struct rule_refusal *why);
+/* False: there is nothing that would be refused now. */
+bool rules_watch(const struct session *s);
+/* The client gets the error in place of its message, and the transaction fails as by any other. SESSION_DROP. */
+enum session_verdict rules_refuse(struct session *s, const struct client_message *m, const struct rule_refusal *why);
+bool rules_whole_session(const struct session *s);
+/* What SQL calls prepared statements is left on the backend it happens on. */
+static inline bool rules_leave_prepared(const struct session *s)
+{
+	return s->rules->ignore & 1u << RULE_PREPARED;
+}
+/* A transaction is over, and its outcome known: pins by rule come and go, what no rule allows is EVENT_BROKEN. */
+void rules_settle(struct session *s, uint32_t *events);
+void rules_uncount(struct session *s);
 
 /* session_reply.c */
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */

@@ -172,14 +172,16 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 	struct session *s = w->s;
 	struct stmt *st;
 	const char *value;
-	bool fresh;
+	bool fresh, left = rules_leave_prepared(s);
 
 	switch (row->kind) {
 	case STMT_PREPARE:
+		if (left)
+			break;
 		step_prepare(w, row, step);
 		return;
 	case STMT_EXECUTE:
-		st = resolve(w, row->name, &fresh);
+		st = left ? NULL : resolve(w, row->name, &fresh);
 		if (!st && !names_ours(row->name))
 			break;
 		if (st && !fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
@@ -192,7 +194,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 			step_renamed(w, row, step, NULL);
 			return;
 		}
-		if (!resolve(w, row->name, &fresh) || s->backend->status == 'E')
+		if (left || !resolve(w, row->name, &fresh) || s->backend->status == 'E')
 			break;
 		name_changes(w, row->name, NULL);
 		step_nothing(w, step, SUB_DEALLOCATE);
@@ -383,8 +385,19 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 	return SESSION_NEXT;
 }
 
+void query_instead(struct session *s, const char *sql, size_t len)
+{
+	query_clear(s);
+	send_query(s, sql, len);
+	query_began(s);
+}
+
 static enum session_verdict query_opaque(struct session *s, const struct client_message *m)
 {
+	struct rule_refusal why;
+
+	if (!rules_allow_text(s, effects_opaque(), false, false, &why))
+		return rules_refuse(s, m, &why);
 	query_clear(s);
 	s->query.effects = effects_opaque();
 	effects_sent(s, s->query.effects, NULL, false);
@@ -397,8 +410,10 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 {
 	const struct effects *e;
 	enum session_verdict verdict;
+	struct rule_refusal why;
 
 	if (!s->carry) {
+		s->backend->left = ~0u;
 		query_began(s);
 		return forward_raw(s, m);
 	}
@@ -413,6 +428,8 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 		query_clear(s);
 		query_began(s);
 		verdict = forward_raw(s, m);
+	} else if (!rules_allow_text(s, e, false, false, &why)) {
+		verdict = rules_refuse(s, m, &why);
 	} else {
 		verdict = query_with_effects(s, m, e);
 	}

@@ -283,6 +283,8 @@ static void client_ready(struct session *s, uint32_t *events)
 			else
 				session_txn_reset(s);
 		}
+		if (s->carry && !s->task)
+			rules_settle(s, events);
 	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
 		if (s->txn.outcome)

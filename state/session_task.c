@@ -31,6 +31,7 @@ static void task_sent(struct session *s)
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind)
 {
 	task_begin(s, kind);
+	s->counters->replay_trips++;
 	settings_retain(target);
 	settings_release(s->task_target);
 	s->task_target = target;
@@ -110,6 +111,7 @@ void task_prepare(struct session *s, struct stmt *st)
 	bool differ = now != then, savepoint;
 
 	task_begin(s, TASK_PREPARE);
+	s->counters->replay_trips++;
 	/* SET LOCAL: gone with the transaction, ours or the client's. Inside the client's a savepoint takes it back, and with
 	 * it whatever pgporter does not know the value of; what was prepared stays. A pipeline without BEGIN has none. */
 	savepoint = differ && b->status == 'T' && s->task_alone;
@@ -149,8 +151,10 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 {
 	const struct settings *have = s->backend->have;
 	const char *sep = "SELECT ";
+	/* What is certain is not asked: a value that RESET or DISCARD has given back would come as one that was SET. */
+	size_t n_names = s->txn.uncertain || observe & TOUCH_OPAQUE ? s->txn.n_names : 0;
 
-	for (size_t i = 0; i < s->txn.n_names; i++) {
+	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
 		put_literal(q, s->txn.names[i]);
 		buf_text(q, ",pg_catalog.current_setting(");
@@ -176,7 +180,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
 			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
 	}
-	if (s->txn.n_names || observe & TOUCH_OPAQUE)
+	if (n_names || observe & TOUCH_OPAQUE)
 		buf_u8(q, ';');
 }
 
@@ -265,8 +269,13 @@ void task_raise(struct session *s, const char *sqlstate, const char *message)
 	struct buf sql = { 0 };
 
 	task_raise_sql(s, &sql, sqlstate, message);
-	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
+	task_raise_text(s, (const char *)buf_head(&sql), buf_len(&sql));
 	buf_release(&sql);
+}
+
+void task_raise_text(struct session *s, const char *sql, size_t len)
+{
+	send_own(s, sql, len);
 	msg_add(s->backend->out, 'H', NULL, 0);
 	s->await_reply = true;
 }
@@ -333,6 +342,7 @@ void task_finish(struct session *s, uint32_t *events)
 			*events |= EVENT_BROKEN;
 		} else {
 			effects_observed(s, events);
+			rules_settle(s, events);
 			if (s->temp_schema_new)
 				task_forget(s);
 		}

@@ -32,11 +32,14 @@ COLUMNS = {
     "MEM": "name:s size:i used:i free:i memtotal:i",
     "PEERS": "peer_id:i host:s port:i pool_size:i",
     "PEER_POOLS": "peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i sv_login:i",
-    "PINS": "client_id:q addr:s port:i user:s database:s server_pid:i reason:s age:i application_name:s statement:s",
+    "PINS": "client_id:q addr:s port:i user:s database:s server_pid:i reason:s age:i application_name:s statement:s rule:s",
+    "PINS_TOTALS": "database:s user:s reason:s now:i total_pins:N total_seconds:N longest_seconds:N fingerprint:s "
+                   "fingerprint_pins:N statement:s",
     "POOLS": "database:s user:s cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
              "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i "
              "pool_mode:s load_balance_hosts:s cl_pinned:i sv_pinned:i pin_oldest:i",
     "SERVERS": SOCKET,
+    "SETTINGS": "id:q clients:i servers:i count:i settings:s",
     "SOCKETS": SOCKET + DEBUG,
     "STATE": "key:s value:s",
     "STATS": "database:s total_server_assignment_count:N total_xact_count:N total_query_count:N total_received:N "
@@ -150,7 +153,7 @@ def test_columns(pooler, what):
             assert events[0] == ("RowDescription",) + described(COLUMNS[what])
             assert all(e[0] == "DataRow" and len(e) == len(events[0]) for e in events[1:-2]), events
             assert tag(events) == "SHOW"
-        if what not in ("ACTIVE_SOCKETS", "DNS_HOSTS", "DNS_ZONES", "PEERS", "PEER_POOLS", "PINS"):
+        if what not in ("ACTIVE_SOCKETS", "DNS_HOSTS", "DNS_ZONES", "PEERS", "PEER_POOLS", "PINS", "PINS_TOTALS"):
             assert len(events) > 3
 
 
