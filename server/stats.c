@@ -17,7 +17,7 @@ struct figures {
 #define TRAFFIC_FIELDS(F) F(received) F(sent) F(query_time_us) F(xact_time_us) F(wait_time_us) F(assignments) F(logins)
 #define COUNTER_FIELDS(F)                                                                                             \
 	F(queries) F(transactions) F(client_parses) F(server_parses) F(binds) F(named_parses) F(replays)              \
-	F(replay_settings) F(observations) F(pins) F(local_answers) F(ignored) F(refused) F(replay_trips)
+	F(replay_settings) F(observations) F(pins) F(local_answers) F(flights) F(ignored) F(refused) F(replay_trips)
 
 static void add(struct sums *to, const struct traffic *t, const struct session_counters *c)
 {
