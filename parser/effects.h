@@ -74,6 +74,7 @@ enum {
 	TOUCH_TX = 1 << 12,    /* transaction control of any kind, savepoints included */
 	TOUCH_SEQUENCE = 1 << 13, /* names currval or lastval */
 	TOUCH_ROLE_DEFAULTS = 1 << 14, /* ALTER ROLE/USER/DATABASE … SET, ALTER SYSTEM */
+	TOUCH_ROLE = 1 << 18, /* DROP ROLE, ALTER ROLE … RENAME: the names that mean nobody afterwards are in .touched */
 	TOUCH_DATABASE = 1 << 15, /* CREATE/DROP/ALTER DATABASE; name is the database, value its TEMPLATE if one is named */
 };
 

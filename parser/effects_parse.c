@@ -551,12 +551,37 @@ static void database(struct reading *r, const char *name)
 	r->row.name = copy_name(r->held, name);
 }
 
+static void role_goes(struct reading *r, const char *name)
+{
+	struct stmt_effects *row = &r->row;
+
+	row->flags |= TOUCH_ROLE;
+	row->touched = reallocarray(row->touched, row->n_touched + 1, sizeof *row->touched);
+	if (!row->touched)
+		abort();
+	row->touched[row->n_touched++] = (struct touched_setting){ .name = copy_name(r->held, name) };
+	r->held->bytes += sizeof *row->touched;
+}
+
+static void read_drop_role(struct reading *r, const PgQuery__Node *n)
+{
+	const PgQuery__DropRoleStmt *s = n->drop_role_stmt;
+
+	alter(r, n);
+	for (size_t i = 0; i < s->n_roles; i++)
+		if (s->roles[i]->node_case == PG_QUERY__NODE__NODE_ROLE_SPEC && s->roles[i]->role_spec->rolename &&
+		    *s->roles[i]->role_spec->rolename)
+			role_goes(r, s->roles[i]->role_spec->rolename);
+}
+
 static void read_rename(struct reading *r, const PgQuery__Node *n)
 {
 	if (n->rename_stmt->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_DATABASE)
 		database(r, n->rename_stmt->subname);
 	else
 		alter(r, n);
+	if (n->rename_stmt->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_ROLE && n->rename_stmt->subname && *n->rename_stmt->subname)
+		role_goes(r, n->rename_stmt->subname);
 }
 
 static void read_owner(struct reading *r, const PgQuery__Node *n)
@@ -709,6 +734,9 @@ static bool read_database(struct reading *r, const PgQuery__Node *n)
 		return true;
 	case PG_QUERY__NODE__NODE_CREATEDB_STMT:
 		read_createdb(r, n->createdb_stmt);
+		return true;
+	case PG_QUERY__NODE__NODE_DROP_ROLE_STMT:
+		read_drop_role(r, n);
 		return true;
 	case PG_QUERY__NODE__NODE_DROPDB_STMT:
 		database(r, n->dropdb_stmt->dbname);

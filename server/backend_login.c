@@ -26,7 +26,8 @@ void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *erro
 	uint32_t random;
 	struct client *c, *next;
 	const char *code = len ? report_field(error, len, 'C') : NULL;
-	bool gone = code && !strcmp(code, "3D000"); /* the database, and with it the session of whoever waits in line */
+	/* The database, or the role: and with it the session of whoever waits in line. */
+	bool gone = code && (!strcmp(code, "3D000") || !strcmp(code, "28000"));
 
 	worker_random(&random, sizeof random);
 	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);

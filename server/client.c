@@ -12,6 +12,7 @@
 #include "server/console.h"
 #include "server/defaults.h"
 #include "server/log.h"
+#include "server/roles.h"
 #include "server/socket.h"
 #include "server/vacate.h"
 
@@ -291,9 +292,15 @@ void client_linked(struct client *c, struct backend_conn *b)
 static bool request_backend(struct client *c)
 {
 	struct pool_backend *node;
+	char text[100];
 
 	if (c->line.waiter.pool || c->backend)
 		return false;
+	if (c->login_gone) {
+		snprintf(text, sizeof text, "role \"%.63s\" does not exist", c->pool->user->name);
+		client_fail(c, "28000", text, "It was dropped or renamed while this session was open.", NULL);
+		return false;
+	}
 	c->request_us = c->worker->now_us;
 	node = pool_take(&c->pool->pool, c->session.want, c->worker->now_us);
 	if (node) {
@@ -371,6 +378,8 @@ static void reply_events(struct client *c, uint32_t events)
 		client_pins_changed(c);
 	if (events & EVENT_DEFAULTS)
 		defaults_changed(c);
+	if (events & EVENT_ROLES)
+		roles_gone(c);
 	if (events & EVENT_BROKEN) {
 		if (b)
 			b->facts.spoilt = true;

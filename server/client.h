@@ -43,6 +43,7 @@ struct client {
 	size_t stream_left;	  /* bytes of the message under way that go on unread */
 	bool stream_drop;	  /* …to nowhere */
 	bool admin;		  /* console: every command; else SHOW only */
+	bool login_gone;	  /* the role it logged in as is: it gets no other backend */
 	bool counted;		  /* in max_client_conn and its database's and user's limits */
 	bool unix_socket;
 	bool ssl_asked, gss_asked; /* one of each at most */

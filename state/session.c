@@ -158,6 +158,7 @@ void session_release(struct session *s)
 	if (s->backend)
 		abort();
 	vacate_forget(s);
+	session_roles_told(s);
 	query_clear(s);
 	portals_clear(s);
 	unnamed_forget(s);

@@ -95,6 +95,8 @@ enum {
 	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
 };
 
+enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
+
 enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO };
 
 /* Why a rule sends a statement back, or ends a session. */
@@ -191,6 +193,8 @@ struct session {
 		size_t n_shifts;
 	} query;
 
+	char **roles_gone;   /* dropped or renamed by it; told when that is committed (EVENT_ROLES) */
+	size_t n_roles_gone;
 	const struct effects *vacate; /* of the statement held until the databases it is about are free of idle backends */
 	bool vacated;	     /* they are */
 
@@ -256,6 +260,11 @@ void session_base_under(struct session *s, const struct settings *under);
 /* The same, where the backend it is linked to has had them since its start: they were its defaults, and its statements
  * were parsed under them. What *generation counts has to have grown since, so that nobody takes those for their own. */
 void session_base_kept(struct session *s, const struct settings *under);
+
+/* The role of that name is no more: what the session holds by it is nobody's, whoever is called so later. */
+void session_role_gone(struct session *s, const char *name);
+bool backend_role_gone(struct backend *b, const char *name); /* the same for a backend's; true if it held it */
+void session_roles_told(struct session *s);
 
 /* Link to an idle backend. Settings that differ are applied before anything of the client's. */
 void session_link(struct session *s, struct backend *b);

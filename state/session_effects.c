@@ -239,6 +239,8 @@ static void flags_apply(struct session *s, const struct stmt_effects *row, uint3
 		++*s->generation;
 		temp_by_path(s); /* which may have been set by the same text */
 	}
+	if (flags & TOUCH_ROLE)
+		roles_note(s, row);
 	if (flags & TOUCH_ROLE_DEFAULTS)
 		s->txn.defaults = true;
 }

@@ -89,6 +89,9 @@ void effects_settle(struct session *s, uint32_t *events);
 void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_roles.c */
+void roles_note(struct session *s, const struct stmt_effects *row);
+
 /* session_vacate.c */
 /* Before a statement is sent: NEXT, or VACATE until session_vacated(). */
 enum session_verdict vacate_first(struct session *s, const struct effects *e);

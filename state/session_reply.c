@@ -276,6 +276,10 @@ static void client_ready(struct session *s, uint32_t *events)
 		if (s->txn.defaults)
 			*events |= EVENT_DEFAULTS;
 		s->txn.defaults = false;
+		if (s->n_roles_gone && (s->txn.outcome == 'R' || (!s->txn.outcome && s->txn.error)))
+			session_roles_told(s);
+		if (s->n_roles_gone)
+			*events |= EVENT_ROLES;
 		if (s->txn.dirty || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
 		    s->effective != s->want || s->txn.local_unknown) {
 			if (s->carry)
@@ -393,7 +397,7 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	enum reply_verdict verdict = REPLY_FORWARD;
 	size_t row = s->query.row;
 
-	if (s->txn.dirty || s->txn.outcome)
+	if (s->txn.dirty || s->txn.outcome || s->n_roles_gone)
 		effects_tag(s, (const char *)m->body);
 	if (!e || row >= e->n)
 		return verdict;
@@ -516,7 +520,7 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 	struct portal *p = o->portal;
 	enum reply_verdict verdict = REPLY_FORWARD;
 
-	if (m->type == 'C' && (s->txn.dirty || s->txn.outcome))
+	if (m->type == 'C' && (s->txn.dirty || s->txn.outcome || s->n_roles_gone))
 		effects_tag(s, (const char *)m->body);
 	if (m->type == 'C' && p && p->effects->n) {
 		apply_rows(s, p->effects, 0, p->substitute, p->own ? p->own : p->target, p, events);

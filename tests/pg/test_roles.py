@@ -2,6 +2,8 @@
 
 import pytest
 
+import servers
+
 from differential import scenario, scripts
 
 PROBE = ("SELECT current_user, session_user, current_setting('role')", "SHOW is_superuser")
@@ -102,3 +104,114 @@ def test_nothing_runs_when_the_role_cannot_be_restored(cluster, pooler):
             assert not rows, rows
             assert any(e[0] == "ErrorResponse" for e in events), events
             assert b.value("SELECT current_user") == "r2"
+
+
+@pytest.fixture
+def mortal(cluster):
+    """A role that may be dropped, and one that may log in."""
+    with cluster.admin() as conn:
+        conn.value("CREATE ROLE mortal; GRANT mortal TO app; CREATE ROLE mortal_login LOGIN SUPERUSER")
+    yield conn
+    with cluster.admin() as conn:
+        conn.q("SET client_min_messages = error; DROP ROLE IF EXISTS mortal, mortal_login, renamed, renamed_login")
+
+
+ENDS = {"dropped": "DROP ROLE mortal", "renamed": "ALTER ROLE mortal RENAME TO renamed",
+        "dropped in a transaction": "BEGIN; DROP ROLE mortal; COMMIT"}
+
+
+@pytest.mark.row("roles")
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_role_that_is_dropped_is_never_another_of_that_name(pooler, mortal, end):
+    """Direct, current_user is an error then. Here every statement is, until the client gives the role up."""
+    if servers.POOLER == "direct":
+        pytest.skip("a direct session keeps the number of its role")
+    with pooler.connect(1) as a, pooler.connect(1) as b, pooler.connect(2, user="boss") as boss:
+        a.value("SET ROLE mortal")
+        b.value("SELECT 1")
+        boss.q(end)
+        for _ in range(2):
+            told = a.q("SELECT current_user")
+            assert told[0][:3] == ("ErrorResponse", "V=ERROR", "C=22023"), told
+            assert "was dropped or renamed while this session had it" in told[0][3]
+            assert b.value("SELECT current_user") == "app"
+            boss.q("CREATE ROLE mortal; GRANT mortal TO app")
+        b.value("SET ROLE mortal")
+        assert b.value("SELECT current_user") == "mortal"
+        assert a.q("SELECT current_user")[0][0] == "ErrorResponse"
+        assert b.value("SELECT current_user") == "mortal"
+        a.value("RESET ROLE")
+        assert a.value("SELECT current_user") == "app"
+        a.value("SET ROLE mortal")
+        assert a.value("SELECT current_user") == "mortal"
+
+
+@pytest.mark.row("roles")
+def test_a_drop_that_is_rolled_back_ends_nothing(pooler, mortal):
+    with pooler.connect(1) as a, pooler.connect(2, user="boss") as boss:
+        a.value("SET ROLE mortal")
+        for sql in ("BEGIN; DROP ROLE mortal; ROLLBACK", "BEGIN; DROP ROLE mortal; SELECT 1/0; COMMIT", "DROP ROLE mortal; SELECT 1/0"):
+            boss.q(sql)
+            boss.q("ROLLBACK")
+            assert a.value("SELECT current_user") == "mortal"
+        boss.q("BEGIN")
+        boss.q("DROP ROLE mortal")
+        boss.q("ROLLBACK")
+        assert a.value("SELECT current_user") == "mortal"
+
+
+@scenario("roles")
+def test_a_role_dropped_in_the_middle_of_a_transaction(s):
+    """Who is in a transaction goes on as PostgreSQL does; the number of the role differs from one run to the next."""
+    a, boss = s.client("a"), s.client("boss", user="boss")
+    boss.q("CREATE ROLE mortal; GRANT mortal TO app")
+    a.q("BEGIN")
+    a.q("SET LOCAL ROLE mortal")
+    boss.q("DROP ROLE mortal")
+    a.q("SELECT 1")
+    a.query("SELECT length(current_user) > 0").send()
+    kinds = []
+    while kinds[-1:] != ["Z"]:
+        kinds.append(a.raw_message()[0])
+    a.owed = False
+    a.status = "E"
+    s.tell(kinds)
+    a.q("ROLLBACK")
+    a.q("SELECT current_user")
+
+
+@pytest.mark.row("roles")
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "made again"])
+def test_a_login_role_that_is_dropped(pooler, mortal, again):
+    """Its sessions get no connection of another role of that name; its name does not log in."""
+    if servers.POOLER == "direct":
+        pytest.skip("a direct session keeps the number of its role")
+    pooler.cluster.space.write(pooler.name + "/userlist.txt", open(pooler.home + "/userlist.txt").read() + '"mortal_login" ""\n')
+    with pooler.console() as console:
+        console.q("RELOAD")
+    with pooler.cluster.admin() as direct:
+        hba = direct.value("SHOW hba_file")
+        kept = open(hba).read()
+        open(hba, "a").write("host all mortal_login 127.0.0.1/32 trust\n")
+        direct.value("SELECT pg_reload_conf()")
+    try:
+        with pooler.connect(2, user="mortal_login") as a, pooler.connect(2, user="mortal_login") as idle, \
+                pooler.connect(2, user="boss") as boss:
+            a.q("BEGIN")
+            assert idle.value("SELECT current_user") == "mortal_login"
+            boss.q("DROP ROLE mortal_login")
+            assert a.value("SELECT 1") == "1"
+            if again:
+                boss.q("CREATE ROLE mortal_login LOGIN")
+            told = idle.query("SELECT 1").send().read_eof()
+            assert told[0][:4] == ("ErrorResponse", "V=FATAL", "C=28000", "M=role \"mortal_login\" does not exist"), told
+            a.q("COMMIT")
+            assert a.query("SELECT 1").send().read_eof()[0][1:3] == ("V=FATAL", "C=28000")
+            with pooler.connect(2, user="mortal_login") as late:
+                assert late.closed != again
+                if again:
+                    assert late.value("SELECT current_setting('is_superuser')") == "off"
+    finally:
+        open(hba, "w").write(kept)
+        with pooler.cluster.admin() as direct:
+            direct.value("SELECT pg_reload_conf()")
