@@ -12,6 +12,7 @@
 #include "parser/wire.h"
 #include "server/client.h"
 #include "server/console.h"
+#include "server/listening.h"
 #include "server/log.h"
 #include "server/vacate.h"
 
@@ -48,6 +49,8 @@ const char *conn_state_name(const struct backend_conn *b)
 		return "tested";
 	case CONN_READY:
 	case CONN_LOOKUP:
+		if (b->pool->listening)
+			return "listening";
 		return b->node.place == PLACE_ACTIVE ? "active" : "idle";
 	default:
 		return "new";
@@ -125,6 +128,8 @@ void conn_close(struct backend_conn *b, const char *reason)
 		conn_end(b);
 	b->have_stream = false;
 	b->client = NULL;
+	if (b->pool->listening)
+		listening_lost(b->pool->listening, b, reason);
 	if (c && checking) { /* nothing of the client's was there yet: it gets another */
 		c->backend = NULL;
 		client_schedule(c);
@@ -338,26 +343,36 @@ static void forward_run(struct forward *f)
 	f->run = 0;
 }
 
-/* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. */
-static void name_sender(struct backend_conn *to, struct client_message *m)
+uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid)
 {
 	const struct backend_conn *b;
-	uint8_t *body = (uint8_t *)m->body; /* in the stream's own buffer */
-	uint32_t pid;
 
-	if (m->type == 'C' && m->have == 7 && !memcmp(body, "NOTIFY", 7)) {
-		to->known_as = to->client->cancel_pid;
-		to->notified_us = to->worker->now_us;
-	}
+	TAILQ_FOREACH (b, &to->worker->backends, in)
+		if (b->pid == pid && b->known_as && b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len))
+			return b->known_as;
+	return pid;
+}
+
+/* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. */
+static void name_sender(const struct backend_conn *to, const struct client_message *m)
+{
+	uint8_t *body = (uint8_t *)m->body; /* in the stream's own buffer */
+	uint32_t known_as;
+
 	if (m->type != 'A' || m->have < 4)
 		return;
-	pid = be32(body);
-	TAILQ_FOREACH (b, &to->worker->backends, in)
-		if (b->pid == pid && b->known_as && b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len)) {
-			for (int i = 0; i < 4; i++)
-				body[i] = (uint8_t)(b->known_as >> (24 - 8 * i));
-			return;
-		}
+	known_as = conn_known_as(to, be32(body));
+	for (int i = 0; i < 4; i++)
+		body[i] = (uint8_t)(known_as >> (24 - 8 * i));
+}
+
+/* The client's own NOTIFY, and no marker of ours in place of a LISTEN: that one's tag is not forwarded. */
+static void note_notify(struct backend_conn *b, const struct client_message *m)
+{
+	if (m->type != 'C' || m->have != 7 || memcmp(m->body, "NOTIFY", 7))
+		return;
+	b->known_as = b->client->cancel_pid;
+	b->notified_us = b->worker->now_us;
 }
 
 static bool is_fatal(const struct client_message *m)
@@ -385,6 +400,8 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 			here.body = buf_head(f->in) + WIRE_HEAD;
 		}
 		verdict = session_from_backend(&c->session, &here, events);
+		if (verdict == REPLY_FORWARD)
+			note_notify(b, &here);
 		if (is_fatal(&here)) {
 			b->told_fatal = true;
 			if (own && verdict == REPLY_SWALLOW) { /* said to a statement of ours, and the client has yet to hear it */
@@ -507,7 +524,10 @@ static void unlinked_message(struct backend_conn *b, char type, const uint8_t *b
 		lookup_message(b->lookup, type, body, len);
 		return;
 	default:
-		on_idle_message(b, type, body, len);
+		if (b->pool->listening)
+			listening_message(b->pool->listening, type, body, len);
+		else
+			on_idle_message(b, type, body, len);
 	}
 }
 

@@ -77,6 +77,9 @@ void conn_release(struct backend_conn *b, bool clean);
 bool conn_fresh_enough(const struct backend_conn *b);
 void conn_check(struct backend_conn *b);
 void conn_log(const struct backend_conn *b, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The process id that who reads a notification knows its sender by: a backend of ours, on the same server as `to`, goes
+ * by the client that it speaks for. */
+uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid);
 const char *conn_state_name(const struct backend_conn *b); /* as SHOW SERVERS calls it */
 
 static inline struct backend_conn *conn_of(struct pool_backend *node)

@@ -14,6 +14,7 @@
 #include "server/backend_internal.h"
 #include "server/client.h"
 #include "server/defaults.h"
+#include "server/listening.h"
 #include "server/log.h"
 #include "server/socket.h"
 #include "server/vacate.h"
@@ -324,6 +325,8 @@ static void login_done(struct backend_conn *b)
 		conn_close(b, "its database is to be left");
 	else if (b->close_needed) /* it may have started before what it is to be replaced for */
 		conn_close(b, "close_needed");
+	else if (p->listening && pool_take(&p->pool, NULL, b->worker->now_us))
+		listening_connected(p->listening, b);
 	pools_serve(p);
 }
 

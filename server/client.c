@@ -11,6 +11,7 @@
 #include "server/backend_conn.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/listening.h"
 #include "server/log.h"
 #include "server/roles.h"
 #include "server/socket.h"
@@ -175,6 +176,8 @@ void client_close(struct client *c, const char *reason)
 		console_gone(c);
 	enter_state(c, CLIENT_DEAD);
 	client_pins_gone(c);
+	if (c->have_session)
+		session_listen_end(&c->session);
 	pool_unwait(&c->line.waiter);
 	vacate_end(c);
 	give_up_backend(c);
@@ -464,6 +467,8 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		*partial = true;
 		return false;
 	case SESSION_HOLD:
+		if (c->session.listens && c->session.listens->waiting)
+			listening_due(c->database->listening);
 		return false;
 	case SESSION_END:
 		client_close(c, "client close request");
@@ -565,6 +570,16 @@ static void console_pump(struct client *c)
 	}
 }
 
+static void overrun(struct client *c)
+{
+	char detail[200];
+
+	snprintf(detail, sizeof detail, "More than %d bytes were waiting for it.", LISTEN_UNREAD_MAX);
+	client_log(c, LOG_LEVEL_WARNING, "closing a listener that leaves its notifications unread");
+	client_fail(c, "53400", "terminating connection because it does not read its notifications", detail,
+		    "Read from the connection more often, and keep transactions of a listening session short.");
+}
+
 void client_pump(struct client *c)
 {
 	switch (c->state) {
@@ -575,7 +590,10 @@ void client_pump(struct client *c)
 		client_auth_message(c);
 		return;
 	case CLIENT_ACTIVE:
-		active_pump(c);
+		if (c->session.listen.overrun)
+			overrun(c);
+		else
+			active_pump(c);
 		return;
 	case CLIENT_CONSOLE:
 		console_pump(c);

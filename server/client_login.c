@@ -16,6 +16,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/listening.h"
 #include "server/log.h"
 
 enum { AUTH_MESSAGE_MAX = 65536 };
@@ -505,6 +506,7 @@ static void begin_session(struct client *c, const struct secret *learned)
 	session_init(&c->session, &w->store, &c->pool->counters, &c->stream.out);
 	c->have_session = true;
 	c->session.generation = &c->database->generation;
+	c->session.channels = listening_channels(w, c->database);
 	c->session.through = c->pool->mode == POOL_SESSION;
 	client_rules(c);
 	if (!start_settings(c))

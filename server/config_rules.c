@@ -30,6 +30,15 @@ const struct config_word pinned_words[] = {
 	{ NULL, 0, NULL },
 };
 
+const struct config_word shared_words[] = {
+	{ "default", RULE_DEFAULT, NULL },
+	{ "share", RULE_CARRY, NULL },
+	{ "pin", RULE_PIN, NULL },
+	{ "refuse", RULE_REFUSE, NULL },
+	{ "ignore", RULE_IGNORE, NULL },
+	{ NULL, 0, NULL },
+};
+
 const struct config_word refused_words[] = {
 	{ "default", RULE_DEFAULT, NULL },
 	{ "refuse", RULE_REFUSE, NULL },

@@ -7,6 +7,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/listener.h"
+#include "server/listening.h"
 #include "server/log.h"
 
 static bool past(const struct worker *w, int64_t since_us, int64_t limit_us)
@@ -264,7 +265,7 @@ static void check_shutdown(struct worker *w)
 	TAILQ_FOREACH (c, &w->clients, in)
 		clients += c->state != CLIENT_CONSOLE;
 	TAILQ_FOREACH (b, &w->backends, in)
-		held += b->node.place == PLACE_ACTIVE;
+		held += b->node.place == PLACE_ACTIVE && !b->pool->listening;
 	if (w->shutdown == SHUTDOWN_WAIT_CLIENTS && !clients) {
 		log_line(LOG_LEVEL_LOG, "all clients are gone, shutting down");
 		worker_shutdown(w, SHUTDOWN_NOW);
@@ -309,6 +310,7 @@ void janitor_run(struct worker *w)
 	}
 	cancel_expire(w);
 	lookup_expire(w);
+	listening_tick(w);
 	pools_serve_all(w);
 	pools_expire(w);
 	if (w->accept_paused)

@@ -8,6 +8,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/listening.h"
 #include "server/log.h"
 #include "server/vacate.h"
 #include "server/worker.h"
@@ -141,6 +142,7 @@ static bool pool_unused(const struct db_pool *p)
 static void database_drop(struct worker *w, struct database *d)
 {
 	TAILQ_REMOVE(&w->databases, d, in);
+	listening_free(d);
 	free(d->name);
 	free(d);
 }
@@ -224,6 +226,7 @@ void pools_expire(struct worker *w)
 		next_d = TAILQ_NEXT(d, in);
 		TAILQ_FOREACH (p, &d->pools, in_database)
 			used = used || !pool_unused((struct db_pool *)p);
+		used = used || listening_used(d);
 		if (used || d->clients.count)
 			d->unused_since_us = w->now_us;
 		if (used || d->clients.count || d->paused ||
@@ -327,18 +330,12 @@ static bool share_limit(const struct backend_conn *b, const struct db_pool *p)
 	return b->node.pool->database == p->pool.database || b->node.pool->user == p->pool.user;
 }
 
-/* Another pool's idle backend is closed where only a limit shared with it stands in the way. */
-static void make_way(struct db_pool *p)
+/* The idle backend of another pool, within the same limit, that was used longest ago. */
+static bool evict(struct db_pool *p)
 {
-	struct worker *w = p->worker;
 	struct backend_conn *b, *oldest = NULL;
-	int missing = p->pool.n_waiting - p->pool.n_opening;
 
-	TAILQ_FOREACH (b, &w->parting, in)
-		missing -= share_limit(b, p);
-	if (missing <= 0)
-		return;
-	TAILQ_FOREACH (b, &w->backends, in) {
+	TAILQ_FOREACH (b, &p->worker->backends, in) {
 		if (b->node.place != PLACE_IDLE || b->pool == p || b->state == CONN_DEAD)
 			continue;
 		if (!share_limit(b, p))
@@ -348,6 +345,29 @@ static void make_way(struct db_pool *p)
 	}
 	if (oldest)
 		conn_close(oldest, "evicted to make way for another pool");
+	return oldest;
+}
+
+/* Another pool's idle backend is closed where only a limit shared with it stands in the way. */
+static void make_way(struct db_pool *p)
+{
+	const struct backend_conn *b;
+	int missing = p->pool.n_waiting - p->pool.n_opening;
+
+	TAILQ_FOREACH (b, &p->worker->parting, in)
+		missing -= share_limit(b, p);
+	if (missing > 0)
+		evict(p);
+}
+
+bool pools_make_room(struct db_pool *p)
+{
+	const struct backend_conn *b;
+
+	TAILQ_FOREACH (b, &p->worker->parting, in)
+		if (share_limit(b, p))
+			return true;
+	return evict(p);
 }
 
 static void open_wanted(struct db_pool *p)

@@ -110,8 +110,7 @@ bool vacate_same_server(const struct worker *w, const struct client *c, const st
 	return false;
 }
 
-/* What a client uses is PostgreSQL's to judge. A backend that listens for many clients would have to go here too, and to
- * come back in vacate_end(). */
+/* What a client uses is PostgreSQL's to judge. The backend that listens for all of them is ours to close. */
 static bool in_use(const struct backend_conn *b)
 {
 	return b->client;
@@ -125,7 +124,7 @@ static void close_idle(struct vacate *v)
 
 	for (b = TAILQ_FIRST(&w->backends); b; b = next) {
 		next = TAILQ_NEXT(b, in);
-		if (b->node.place == PLACE_IDLE && about_conn(v, b))
+		if ((b->node.place == PLACE_IDLE || (b->pool->listening && b->state == CONN_READY)) && about_conn(v, b))
 			conn_close(b, "its database is to be dropped, renamed or copied");
 	}
 }

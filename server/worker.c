@@ -13,6 +13,7 @@
 #include "server/defaults.h"
 #include "server/janitor.h"
 #include "server/listener.h"
+#include "server/listening.h"
 #include "server/log.h"
 #include "server/vacate.h"
 
@@ -95,7 +96,11 @@ void worker_turn_end(struct worker *w)
 		return;
 	w->in_turn_end = true;
 	vacate_tick(w);
-	while ((c = TAILQ_FIRST(&w->runnable))) {
+	while ((c = TAILQ_FIRST(&w->runnable)) || w->listening_due) {
+		if (!c) {
+			listening_run(w);
+			continue;
+		}
 		TAILQ_REMOVE(&w->runnable, c, run);
 		c->runnable = false;
 		client_pump(c);
@@ -220,7 +225,7 @@ void worker_pause(struct worker *w, struct database *db)
 	set_paused(w, db);
 	for (b = TAILQ_FIRST(&w->backends); b; b = next) {
 		next = TAILQ_NEXT(b, in);
-		if ((!db || b->pool->database == db) && b->node.place == PLACE_IDLE)
+		if ((!db || b->pool->database == db) && (b->node.place == PLACE_IDLE || b->pool->listening))
 			conn_close(b, "paused");
 	}
 }

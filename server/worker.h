@@ -29,6 +29,7 @@ struct cancel;
 struct listener;
 struct console_wait;
 struct vacate;
+struct listening;
 TAILQ_HEAD(clients, client);
 TAILQ_HEAD(backend_conns, backend_conn);
 
@@ -64,6 +65,7 @@ struct database {
 	struct pool_limit clients;  /* max_db_client_connections */
 	uint64_t generation;	    /* of its definitions: DDL has passed */
 	unsigned next_host;	    /* round robin */
+	struct listening *listening; /* NULL: no client yet */
 	TAILQ_HEAD(, pool) pools;
 };
 
@@ -97,6 +99,7 @@ struct db_pool {
 	const struct settings *greeting; /* what connect_query has set; NULL: not known */
 	uint64_t defaults_generation, defaults_learned; /* now; that `defaults` is of */
 	int n_clients; /* logged in or logging in */
+	struct listening *listening; /* NULL but for its own pool of one, which is in no list */
 	int64_t failing_since_us; /* 0: not */
 	struct buf last_error;	  /* ErrorResponse body of the last failed login; empty if none */
 	char last_reason[200];	  /* in words */
@@ -148,6 +151,7 @@ struct worker {
 	int64_t stats_at_us;	/* end of the last stats_period; 0: none has ended */
 	int64_t stats_span_us;	/* and its length */
 	bool quiet;
+	bool listening_due;	/* some database's listening connection is to be seen to */
 	int verbose;
 	bool in_turn_end, accept_paused;
 };
@@ -194,6 +198,9 @@ void pools_rules(const struct worker *w, const struct database *db, const struct
 int64_t pools_pin_idle_timeout_us(const struct worker *w, const struct database *db, const struct user *user);
 int64_t pools_pin_max_age_us(const struct worker *w, const struct database *db, const struct user *user);
 int64_t pools_pin_log_after_us(const struct worker *w, const struct database *db, const struct user *user);
+/* Nothing but a limit shared with other pools stands in the way of one more for this one: an idle backend of another is
+ * closed, or is being closed. Returns false if there is none. */
+bool pools_make_room(struct db_pool *p);
 /* The time limits that hold for a user: user > global. */
 int64_t pools_query_wait_timeout_us(const struct db_pool *p, const struct user *client_user);
 const struct settings *pools_welcome_find(struct db_pool *p, const struct settings *base); /* NULL: none */

@@ -13,7 +13,7 @@
 
 enum rule_action {
 	RULE_DEFAULT, /* as the preset says */
-	RULE_CARRY,   /* remembered and made again; opaque statements: the backend is asked what they have left */
+	RULE_CARRY,   /* remembered and made again; opaque statements: the backend is asked what they have left; LISTEN: shared */
 	RULE_PIN,     /* the client keeps its backend while it has such state */
 	RULE_REFUSE,  /* an error instead of the statement */
 	RULE_IGNORE,  /* left where it happens, as PgBouncer would */
@@ -28,7 +28,7 @@ enum rule_action {
 	K(CURSOR, cursor, PIN, REFUSE)             \
 	K(LOCK, lock, PIN, REFUSE)               \
 	K(TEMP, temp, PIN, REFUSE)               \
-	K(LISTEN, listen, PIN, REFUSE)             \
+	K(LISTEN, listen, CARRY, CARRY)            \
 	K(SEQUENCE, sequence, IGNORE, REFUSE)        \
 	K(OPAQUE, opaque, CARRY, CARRY)            \
 	K(SESSION, session_state, PIN, REFUSE)

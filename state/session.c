@@ -159,6 +159,8 @@ void session_release(struct session *s)
 		abort();
 	vacate_forget(s);
 	session_roles_told(s);
+	session_listen_end(s);
+	buf_release(&s->listen.inbox);
 	query_clear(s);
 	portals_clear(s);
 	unnamed_forget(s);
@@ -287,6 +289,8 @@ bool session_unlink(struct session *s)
 	s->ready_owed = 0;
 	vacate_forget(s);
 	rules_uncount(s);
+	s->listen.waits = s->listen.marked = false;
+	s->listen.alone = 0;
 	return clean;
 }
 
@@ -335,6 +339,8 @@ static void answer_cancelled(struct session *s)
 
 static void answer_ready(struct session *s, char status)
 {
+	if (status == 'I' && buf_len(&s->listen.inbox))
+		listen_flush(s);
 	msg_add(s->to_client, 'Z', &status, 1);
 }
 
@@ -671,7 +677,7 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return refuse_type(s);
 	if (m->type == 'X')
 		return SESSION_END;
-	if (s->task)
+	if (s->task || (s->listens && s->listens->waiting))
 		return SESSION_HOLD;
 	if (s->task_failed)
 		return task_error_message(s, m);

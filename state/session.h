@@ -23,6 +23,7 @@
 #include "parser/buf.h"
 #include "parser/effects.h"
 #include "state/backend.h"
+#include "state/channels.h"
 #include "state/prepared.h"
 #include "state/rules.h"
 #include "state/settings.h"
@@ -97,7 +98,7 @@ enum {
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY };
 
 /* Why a rule sends a statement back, or ends a session. */
 enum { RULE_TEXT = 320 };
@@ -133,6 +134,7 @@ struct query_step {
 	struct stmt *target; /* EXECUTE, PREPARE: a reference */
 	char *name;	     /* PREPARE: the client's name, to take back if it fails */
 	bool returns_rows;   /* EXECUTE itself, not EXPLAIN or CREATE TABLE AS: its RowDescription is the statement's */
+	bool rows_ours;	     /* a SELECT in place of what has no rows */
 	int extra;	     /* further CommandCompletes of ours after its own */
 };
 
@@ -149,6 +151,17 @@ struct session {
 	struct pin_limit *pin_limit;	 /* its pool's; NULL: none */
 	bool pin_counted;		 /* there */
 	bool carry_next;		 /* carry, from the next link on */
+	struct channels *channels; /* the database's, for LISTEN that is shared; NULL: there are none */
+	struct subscriber *listens; /* NULL: it listens to nothing */
+	struct {
+		struct buf inbox;   /* notifications that came at a time when the client may not get any */
+		bool marked;	    /* this transaction has sent markers that change what the client listens to */
+		uint64_t alone;	    /* one that is a transaction of its own: its number; 0: not so */
+		uint64_t discard_before; /* DISCARD ALL has succeeded: what earlier markers have brought is to go */
+		bool waits;	    /* ReadyForQuery is held back… */
+		uint64_t await;	    /* …until this marker has come */
+		bool overrun;	    /* more was unread than LISTEN_UNREAD_MAX: to be closed */
+	} listen;
 
 	const struct settings *base;	/* what came with the startup packet */
 	const struct settings *settings; /* what the client wants when no transaction is open */
@@ -279,6 +292,29 @@ void session_welcome(struct session *s, const struct settings *reported);
 enum session_verdict session_from_client(struct session *s, const struct client_message *m);
 /* A message of the linked backend; body may be partial (have < len). events is or-ed. */
 enum reply_verdict session_from_backend(struct session *s, const struct client_message *m, uint32_t *events);
+
+/* ---- LISTEN, where it is shared (state/channels.h); for who reads the listening backend's stream ---- */
+
+/* What a client may leave unread, in bytes: what is beyond the socket's own buffer. */
+enum { LISTEN_UNREAD_MAX = 1 << 20 };
+enum listen_delivery {
+	LISTEN_TOLD,	/* to_client has it */
+	LISTEN_KEPT,	/* it comes when the client's transaction is over */
+	LISTEN_OVERRUN, /* the client does not read: close it */
+};
+/* A whole NotificationResponse for this client. */
+enum listen_delivery session_notify(struct session *s, const void *message, size_t len);
+/* The listening backend was replaced: notifications may have been missed, and the client is told. */
+enum listen_delivery session_listen_gap(struct session *s);
+/* A marker of this session's has come through. May write its ReadyForQuery: events as from session_from_backend(). */
+void session_listen_marked(struct session *s, uint32_t *events);
+/* The listening backend is lost. Returns false where this session's LISTEN or UNLISTEN was under way, so that nobody
+ * knows whether it holds: close it. Events as above. */
+bool session_listen_lost(struct session *s, uint32_t *events);
+void session_listen_end(struct session *s); /* the client is gone */
+/* The i-th channel that the client listens to, in the order of its LISTENs, and where LISTEN is shared; NULL: no more. */
+const char *session_listens_to(const struct session *s, size_t i);
+
 /* To be called when a message's last byte has been forwarded or swallowed: what pgporter answers itself follows. */
 void session_reply_done(struct session *s);
 /* True if a message of this type, whole or not, can only be forwarded: the caller may skip session_from_backend(). */

@@ -140,6 +140,13 @@ void send_own(struct session *s, const char *sql, size_t len)
 	send_statement(s, sql, len, NULL, 0);
 }
 
+void send_own_with(struct session *s, const char *sql, const char *first, const char *second)
+{
+	struct change parameters = { first, second };
+
+	send_statement(s, sql, strlen(sql), &parameters, 1);
+}
+
 /* ---- in a round trip, or inside the client's transaction ---- */
 
 static void put_set_configs(struct buf *sql, size_t n, bool local)

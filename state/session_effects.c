@@ -59,12 +59,15 @@ static void temp_by_path(struct session *s)
 void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes)
 {
 	uint32_t left = s->rules->ignore ? rules_kinds(s, e) & s->rules->ignore : 0;
+	uint32_t asked = asked_of(e, NULL);
 
 	if (left) {
 		s->counters->ignored++;
 		s->backend->left |= left;
 	}
-	s->txn.observe |= asked_of(e, NULL);
+	if (listen_is_shared(s)) /* who sends it as it is says so */
+		asked &= ~(uint32_t)TOUCH_LISTEN;
+	s->txn.observe |= asked;
 	if (target && executes)
 		s->txn.observe |= asked_of(target->effects, target);
 	if (e->flags & TOUCH_DDL)
@@ -209,6 +212,7 @@ static void discarded_all(struct session *s)
 	touch_all(s, s->want);
 	touch_all(s, s->backend->have);
 	backend_wiped(s->backend);
+	listen_discarded(s);
 	session_forget_all(s);
 	settings_assign(&s->settings, s->want);
 	s->pins &= ~(uint32_t)PIN_OPAQUE;
@@ -255,6 +259,7 @@ static void substitute_apply(struct session *s, const struct stmt_effects *row, 
 		names_clear(&s->names);
 		break;
 	case SUB_DISCARD_ALL:
+		listen_discarded(s);
 		session_forget_all(s);
 		settings_assign(&s->settings, s->want);
 		break;
@@ -268,7 +273,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 {
 	const struct stmt_effects *inner;
 
-	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL || sub == SUB_DISCARD_PLANS) {
+	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL || sub == SUB_DISCARD_PLANS ||
+	    sub == SUB_LISTEN || sub == SUB_UNLISTEN) {
 		substitute_apply(s, row, sub);
 		return;
 	}

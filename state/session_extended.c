@@ -214,6 +214,14 @@ static void parse_substitute(struct session *s, struct parse *p)
 		p->substitute = SUB_DISCARD_PLANS;
 		put_tail(p, NOTHING_SQL);
 		return;
+	case STMT_LISTEN:
+	case STMT_UNLISTEN:
+	case STMT_UNLISTEN_ALL:
+		if (!listen_may_share(s, row))
+			return;
+		p->substitute = row->kind == STMT_LISTEN ? SUB_LISTEN : SUB_UNLISTEN;
+		put_tail(p, NOTHING_SQL);
+		return;
 	case STMT_EXECUTE:
 		st = rules_leave_prepared(s) ? NULL : names_find(&s->names, row->name);
 		if (!st && !names_ours(row->name))
@@ -659,12 +667,17 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 
 	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
 		return SESSION_VACATE;
+	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&
+	    listen_execute(s, &p->effects->stmts[0]) == SESSION_HOLD)
+		return SESSION_HOLD;
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);
 	o->portal = p;
 	b->batch = true;
 	forward_raw(s, m);
 	if (p)
 		effects_sent(s, p->effects, p->target, p->target);
+	if (p && !p->substitute)
+		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
 	if (p && (p->substitute || effects_barrier(p->effects))) {
 		msg_add(b->out, 'H', NULL, 0);
 		s->await_reply = true;

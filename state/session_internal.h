@@ -18,6 +18,8 @@ enum substitute {
 	SUB_RESET,	    /* set_config() to the client's startup value */
 	SUB_SET_DEFAULT,    /* likewise, for SET … TO DEFAULT: its tag is another */
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
+	SUB_LISTEN,	    /* a marker (state/channels.h) */
+	SUB_UNLISTEN,	    /* likewise, or a no-op */
 };
 
 /* A statement without any effect that is allowed in and out of transactions and fails in failed ones. */
@@ -67,6 +69,7 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
+void put_quoted(struct buf *out, const char *text); /* as a string constant */
 
 /* session_local.c: answers without a backend */
 bool session_answer_locally(struct session *s, const struct effects *e, const char *text);
@@ -98,7 +101,8 @@ enum session_verdict vacate_first(struct session *s, const struct effects *e);
 void vacate_forget(struct session *s);
 
 /* session_apply.c */
-void send_own(struct session *s, const char *sql, size_t len); /* a statement of ours, inside a task */
+void send_own(struct session *s, const char *sql, size_t len); /* a statement of ours, inside a task or among the client's */
+void send_own_with(struct session *s, const char *sql, const char *first, const char *second); /* two text parameters */
 void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local);
 /* The settings go out ahead of the client's next message, as a transaction of their own, and are presumed to be there. */
 void flight_send(struct session *s, const struct settings *target);
@@ -140,9 +144,32 @@ static inline bool rules_leave_prepared(const struct session *s)
 /* A transaction is over, and its outcome known: pins by rule come and go, what no rule allows is EVENT_BROKEN. */
 void rules_settle(struct session *s, uint32_t *events);
 void rules_uncount(struct session *s);
+void task_notify(struct session *s, const char *channel, const char *payload);
+
+/* session_listen.c */
+bool listen_is_shared(const struct session *s);
+/* This LISTEN or UNLISTEN need not be PostgreSQL's own, as far as is known before it is sent. */
+bool listen_may_share(const struct session *s, const struct stmt_effects *row);
+enum listen_way {
+	LISTEN_MARKED, /* a marker is sent for it */
+	LISTEN_PLAIN,  /* it goes as it is */
+	LISTEN_WAIT,   /* ask again when woken: the listening backend has to listen first */
+};
+enum listen_way listen_way(struct session *s, const struct stmt_effects *row);
+/* Writes the marker's statement; alone: the text is that statement, in a transaction of its own. Returns true if it
+ * gives rows. */
+bool listen_write(struct session *s, const struct stmt_effects *row, bool alone, struct buf *out);
+/* By extended protocol, where a no-op was parsed in its stead: what goes ahead of its Execute. NEXT, or HOLD to wait. */
+enum session_verdict listen_execute(struct session *s, const struct stmt_effects *row);
+void listen_discarded(struct session *s); /* DISCARD ALL has succeeded */
+/* ReadyForQuery in idle has come for a session that listens. True: it is written later, by listen_go_on(). */
+bool listen_holds_ready(struct session *s);
+void listen_go_on(struct session *s, bool failed, uint32_t *events);
+void listen_flush(struct session *s); /* the client may read now */
 
 /* session_reply.c */
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */
+void session_tell_ready(struct session *s, uint32_t *events); /* the client's ReadyForQuery */
 void ledger_flush_invented(struct session *s);
 void owe_invented(struct session *s, char reply, struct stmt *st, const char *name);
 

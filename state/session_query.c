@@ -44,7 +44,7 @@ void tell_truncated(struct session *s, const char *token, uint32_t len, const ch
 	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);
 }
 
-static void put_quoted(struct buf *out, const char *text)
+void put_quoted(struct buf *out, const char *text)
 {
 	buf_text(out, " E'"); /* the same whatever standard_conforming_strings says */
 	for (; *text; text++) {
@@ -167,6 +167,29 @@ static void step_reset_all(struct rewrite *w, const struct stmt_effects *row, st
 	w->changed = true;
 }
 
+static void step_listen(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	struct session *s = w->s;
+	enum listen_way way = listen_may_share(s, row) ? listen_way(s, row) : LISTEN_PLAIN;
+	bool both = row->kind != STMT_LISTEN && s->pins & PIN_LISTEN;
+
+	if (way == LISTEN_WAIT)
+		w->verdict = SESSION_HOLD;
+	if (way != LISTEN_MARKED || both)
+		buf_add(&w->out, w->text + row->at, row->len);
+	if (way == LISTEN_PLAIN && row->kind == STMT_LISTEN)
+		s->txn.observe |= TOUCH_LISTEN;
+	if (way != LISTEN_MARKED)
+		return;
+	if (both) {
+		buf_u8(&w->out, ';');
+		step->extra = 1;
+	}
+	step->substitute = row->kind == STMT_LISTEN ? SUB_LISTEN : SUB_UNLISTEN;
+	step->rows_ours = listen_write(s, row, w->e->n == 1 && !both && s->backend->status == 'I' && !s->backend->batch, &w->out);
+	w->changed = true;
+}
+
 static void step_write(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
 {
 	struct session *s = w->s;
@@ -221,6 +244,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		if (!value || s->backend->status == 'E')
 			break;
 		step->substitute = w->text[row->at] == 'R' || w->text[row->at] == 'r' ? SUB_RESET : SUB_SET_DEFAULT;
+		step->rows_ours = true;
 		put_set_config(&w->out, row->name, value);
 		w->changed = true;
 		return;
@@ -228,6 +252,11 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		if (s->backend->status == 'E')
 			break;
 		step_reset_all(w, row, step);
+		return;
+	case STMT_LISTEN:
+	case STMT_UNLISTEN:
+	case STMT_UNLISTEN_ALL:
+		step_listen(w, row, step);
 		return;
 	default:
 		break;
@@ -283,6 +312,12 @@ static bool needs_rewrite(const struct session *s, const struct effects *e)
 		case STMT_RESET:
 		case STMT_RESET_ALL:
 			if (settings_size(s->base))
+				return true;
+			break;
+		case STMT_LISTEN:
+		case STMT_UNLISTEN:
+		case STMT_UNLISTEN_ALL:
+			if (listen_is_shared(s))
 				return true;
 			break;
 		default:
@@ -355,7 +390,7 @@ static void row_begins(struct session *s)
 {
 	struct query_step *step = s->query.steps ? &s->query.steps[s->query.row] : NULL;
 
-	s->query.swallow_rows = step && (step->substitute == SUB_RESET || step->substitute == SUB_SET_DEFAULT);
+	s->query.swallow_rows = step && step->rows_ours;
 }
 
 static enum session_verdict query_with_effects(struct session *s, const struct client_message *m, const struct effects *e)

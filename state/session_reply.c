@@ -258,7 +258,7 @@ static void tell_reported(struct session *s)
 	settings_release(t.told);
 }
 
-static void client_ready(struct session *s, uint32_t *events)
+void session_tell_ready(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
@@ -296,8 +296,17 @@ static void client_ready(struct session *s, uint32_t *events)
 		if (s->effective != s->want)
 			effects_reported(s);
 	}
+	if (b->status == 'I' && buf_len(&s->listen.inbox))
+		listen_flush(s);
 	tell_reported(s);
 	msg_add(s->to_client, 'Z', &b->status, 1);
+}
+
+static void client_ready(struct session *s, uint32_t *events)
+{
+	if (s->listens && s->backend->status == 'I' && listen_holds_ready(s))
+		return;
+	session_tell_ready(s, events);
 }
 
 static enum reply_verdict on_ready(struct session *s, const struct client_message *m, uint32_t *events)
@@ -367,6 +376,10 @@ static const char *sub_tag(enum substitute sub)
 		return "RESET";
 	case SUB_SET_DEFAULT:
 		return "SET";
+	case SUB_LISTEN:
+		return "LISTEN";
+	case SUB_UNLISTEN:
+		return "UNLISTEN";
 	default:
 		return NULL;
 	}
@@ -418,8 +431,7 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	while (++row < e->n && row < 64 && e->more_of_same >> row & 1)
 		;
 	s->query.row = row;
-	s->query.swallow_rows = s->query.steps && row < e->n && (s->query.steps[row].substitute == SUB_RESET ||
-								 s->query.steps[row].substitute == SUB_SET_DEFAULT);
+	s->query.swallow_rows = s->query.steps && row < e->n && s->query.steps[row].rows_ours;
 	return verdict;
 }
 

@@ -206,7 +206,8 @@ void rules_option(const struct state_rules *r, int kind, char *out, size_t cap)
 	if (r->by_preset[kind])
 		snprintf(out, cap, "state_preset = %s (%s)", preset_name(r), place);
 	else
-		snprintf(out, cap, "%s = %s (%s)", option_names[kind], actions[r->action[kind]], place);
+		snprintf(out, cap, "%s = %s (%s)", option_names[kind],
+			 kind == RULE_LISTEN && r->action[kind] == RULE_CARRY ? "share" : actions[r->action[kind]], place);
 }
 
 int rules_kind_of_pin(enum pin_reason reason)
@@ -469,6 +470,8 @@ static uint32_t forbidden(const struct session *s, uint32_t pins)
 
 	if (s->rules->no_pins)
 		refused |= s->rules->pin & BIT(OPAQUE) ? BIT(HAND) : PINS_UNASKED;
+	if (s->rules->no_pins && s->rules->action[RULE_LISTEN] == RULE_CARRY) /* where it could not be shared */
+		refused |= BIT(LISTEN);
 	for (size_t i = 0; i < N_KINDS; i++)
 		if (pins & kinds[i].pin & ~(uint32_t)(PIN_SETTING | PIN_ROLE | PIN_PREPARED) && refused & kinds[i].kind)
 			found |= kinds[i].kind;

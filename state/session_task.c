@@ -40,6 +40,13 @@ void task_apply(struct session *s, const struct settings *target, enum task_kind
 	task_sent(s);
 }
 
+void task_notify(struct session *s, const char *channel, const char *payload)
+{
+	task_begin(s, TASK_NOTIFY);
+	send_own_with(s, "SELECT pg_catalog.pg_notify($1,$2)", channel, payload);
+	task_sent(s);
+}
+
 static void send_sql_stmt(struct session *s, struct stmt *st)
 {
 	struct buf sql = { 0 };
@@ -353,6 +360,9 @@ void task_finish(struct session *s, uint32_t *events)
 			s->refusal = "could not clear a server connection's prepared statements";
 			*events |= EVENT_BROKEN;
 		}
+		break;
+	case TASK_NOTIFY: /* where it failed, what was notified comes when it comes */
+		listen_go_on(s, failed, events);
 		break;
 	case TASK_UNDO:
 	case TASK_NONE:

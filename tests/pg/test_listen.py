@@ -3,16 +3,16 @@
 from differential import scenario
 
 
-@scenario("LISTEN", need=2)
+@scenario("LISTEN")
 def test_arrives(s):
     a, b = s.client("a"), s.client("b")
-    a.pins("LISTEN news")
+    a.q("LISTEN news")
     a.q("SELECT 1")
     b.q("NOTIFY news, 'first'")
     a.until("NotificationResponse")
     b.q("SELECT pg_notify('news', 'second'); SELECT pg_notify('other', 'not this')")
     a.until("NotificationResponse")
-    a.frees("UNLISTEN news")
+    a.q("UNLISTEN news")
     b.q("NOTIFY news, 'nobody hears'")
     a.q("SELECT 1")
 
@@ -20,7 +20,7 @@ def test_arrives(s):
 @scenario("LISTEN")
 def test_oneself(s):
     a = s.client("a")
-    a.pins("LISTEN news")
+    a.q("LISTEN news")
     a.q("NOTIFY news")
     a.q("NOTIFY news, 'payload'; SELECT 1")
     a.q("BEGIN")
@@ -28,7 +28,7 @@ def test_oneself(s):
     a.q("COMMIT")
     a.q("BEGIN; NOTIFY news, 'never'; ROLLBACK")
     a.x("NOTIFY news, 'extended'")
-    a.frees("UNLISTEN *")
+    a.q("UNLISTEN *")
     a.q("NOTIFY news, 'nobody hears'")
 
 
@@ -44,20 +44,20 @@ def test_rolled_back(s):
 def test_in_a_transaction(s):
     a = s.client("a")
     a.q("BEGIN")
-    a.pins("LISTEN news")
+    a.q("LISTEN news")
     a.q("NOTIFY news, 'in it'")
     a.q("COMMIT")
     a.q("BEGIN; UNLISTEN news; ROLLBACK")
     a.q("NOTIFY news, 'still'")
-    a.frees("DISCARD ALL")
+    a.q("DISCARD ALL")
     a.q("NOTIFY news, 'nobody hears'")
 
 
-@scenario("LISTEN", need=3)
+@scenario("LISTEN")
 def test_two_listeners_and_their_channels(s):
     a, b, c = s.client("a"), s.client("b"), s.client("c")
-    a.pins("LISTEN \"Some Channel\"")
-    b.pins("LISTEN news")
+    a.q("LISTEN \"Some Channel\"")
+    b.q("LISTEN news")
     b.q("LISTEN \"Some Channel\"")
     c.q("NOTIFY \"Some Channel\", 'both'")
     a.until("NotificationResponse")
@@ -65,19 +65,19 @@ def test_two_listeners_and_their_channels(s):
     c.q("BEGIN; NOTIFY news, '1'; NOTIFY news, '2'; NOTIFY news, '1'; COMMIT")
     b.until("NotificationResponse")
     b.until("NotificationResponse")
-    a.frees("UNLISTEN *")
+    a.q("UNLISTEN *")
     b.q("UNLISTEN news")
     c.q("NOTIFY \"Some Channel\", 'b only'")
     b.until("NotificationResponse")
-    b.frees("UNLISTEN \"Some Channel\"")
+    b.q("UNLISTEN \"Some Channel\"")
 
 
 @scenario("LISTEN")
 def test_settings_of_a_listener(s):
     a = s.client("a")
     a.q("SET search_path = s1")
-    a.pins("LISTEN news")
+    a.q("LISTEN news")
     a.q("SET search_path = s2")
     a.q("NOTIFY news, 'x'")
-    a.frees("UNLISTEN *")
+    a.q("UNLISTEN *")
     a.q("SELECT v FROM t")

@@ -253,7 +253,7 @@ def test_rules_change_by_reload_for_clients_that_are_there(start_pooler):
         fine(conn.x("SELECT 1", statement="before"))
         pooler.databases["d"] = "pool_size=2 state_preset=strict state_prepared=refuse"
         fine(reload(pooler))
-        assert "state_preset = strict (database d)" in fields(conn.q("LISTEN a"))["D"]
+        assert "state_preset = strict (database d)" in fields(conn.q("SELECT pg_advisory_lock(1)"))["D"]
         assert fields(conn.x("SELECT 1", statement="after"))["C"] == "0A000"
         conn.bind("", "before").execute().sync()
         assert values(conn.go()) == ["1"]  # what a session has already stays
@@ -304,7 +304,7 @@ def test_a_bad_rule_is_told_with_file_line_and_remedy(pooler, options, databases
 
 def test_strict_refuses_what_would_pin_and_carries_the_rest(pooler):
     with pooler.connect(database="strict") as conn:
-        for kind in PINS_BY_ITSELF + ("sequence",):
+        for kind in set(PINS_BY_ITSELF) - {"listen"} | {"sequence"}:
             got = fields(conn.q(TOUCHES[kind]))
             assert got["C"] == "0A000" and "state_preset = strict (database strict)" in got["D"], (kind, got)
         for text in ("SET pgporter.pin = on", "SELECT set_config('search_' || 'path', 's1', false)"):
@@ -312,6 +312,7 @@ def test_strict_refuses_what_would_pin_and_carries_the_rest(pooler):
             assert got["C"] == "0A000" and "state_preset = strict (database strict)" in got["D"], (text, got)
         fine(conn.q("SET search_path = s1"))
         fine(conn.q("DO $$BEGIN END$$"))
+        fine(conn.q("LISTEN mine; UNLISTEN mine"))
         fine(conn.q("PREPARE mine AS SELECT v FROM t"))
         with pooler.connect(database="strict") as other:
             other.q("SET search_path = s2")
@@ -355,7 +356,7 @@ def test_the_preset_pgbouncer_with_one_kind_kept(pooler):
 # How many pins -------------------------------------------------------------------------------------------------------------
 
 def test_beyond_max_pins_a_statement_that_would_pin_is_refused_before_it_runs(start_pooler, cluster):
-    pooler = start_pooler(databases={"d": "pool_size=4 max_pins=2"})
+    pooler = start_pooler(databases={"d": "pool_size=4 max_pins=2 state_listen=pin"})
     with pooler.connect(database="d") as one, pooler.connect(database="d") as two, pooler.connect(database="d") as three, \
             cluster.admin() as admin:
         fine(one.q("SELECT pg_advisory_lock(7710)"))
@@ -398,7 +399,7 @@ def test_a_place_among_max_pins_is_taken_before_the_statement_runs(start_pooler,
 
 
 def test_a_pin_beyond_max_pins_that_only_shows_afterwards_ends_its_client(start_pooler):
-    pooler = start_pooler(databases={"d": "pool_size=3 max_pins=1"})
+    pooler = start_pooler(databases={"d": "pool_size=3 max_pins=1 state_listen=pin"})
     with pooler.connect(database="d") as one, pooler.connect(database="d") as two:
         fine(one.q("LISTEN one"))
         fine(two.q("DO $$BEGIN END$$"))
@@ -446,7 +447,7 @@ def test_pinned_clients_have_a_budget_of_their_own(start_pooler, cluster):
 
 
 def test_max_db_connections_holds_for_pinned_ones_too(start_pooler, cluster):
-    pooler = start_pooler(databases={"d": "pool_size=2 pin_pool_size=5 max_db_connections=2"})
+    pooler = start_pooler(databases={"d": "pool_size=2 pin_pool_size=5 max_db_connections=2 state_listen=pin"})
     cluster.throw_out()
     with pooler.connect(database="d") as a, pooler.connect(database="d") as b, pooler.connect(database="d", deadline=0.7) as c:
         fine(a.q("LISTEN a"))
@@ -566,7 +567,7 @@ def test_what_pins_by_hand_is_harmless_on_postgresql(cluster):
 # To be seen -----------------------------------------------------------------------------------------------------------------
 
 def test_pins_totals_tell_how_many_how_long_and_by_which_statement(start_pooler):
-    pooler = start_pooler(databases={"d": "pool_size=3"})
+    pooler = start_pooler(databases={"d": "pool_size=3 state_listen=pin"})
     with pooler.connect(database="d") as a, pooler.connect(database="d") as b:
         for number in range(1, 4):
             fine(a.q("SELECT  pg_advisory_lock(%d) -- the %d" % (number, number)))

@@ -1,0 +1,280 @@
+/* LISTEN shared: what a client says becomes markers (state/channels.h), what is notified waits here until the client may
+ * read it, and its ReadyForQuery waits until its own transaction's notifications have come. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "state/session_internal.h"
+
+bool listen_is_shared(const struct session *s)
+{
+	return s->carry && s->channels && (s->listens || s->rules->action[RULE_LISTEN] == RULE_CARRY);
+}
+
+const char *session_listens_to(const struct session *s, size_t i)
+{
+	return s->listens ? subscriber_channel(s->listens, i) : NULL;
+}
+
+static struct subscriber *subscriber_of(struct session *s)
+{
+	if (!s->listens)
+		s->listens = subscriber_new(s->channels, s->serial, s);
+	return s->listens;
+}
+
+void session_listen_end(struct session *s)
+{
+	subscriber_free(s->listens);
+	s->listens = NULL;
+}
+
+/* ---- LISTEN and UNLISTEN on their way to the backend ---- */
+
+static bool is_utf8(const struct settings *reported, const char *name)
+{
+	const char *value = settings_get(reported, name);
+
+	return value && !strcasecmp(value, "UTF8");
+}
+
+/* Names are folded and cut by bytes in the client's encoding, and go to the listening backend in the server's. */
+static bool name_is_plain(const struct session *s, const char *name)
+{
+	for (const char *at = name; *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			return is_utf8(s->reported, "server_encoding") && is_utf8(s->reported, "client_encoding");
+	return true;
+}
+
+/* A standby refuses LISTEN, in its own words. */
+static bool in_recovery(const struct session *s)
+{
+	const char *value = settings_get(s->reported, "in_hot_standby");
+
+	return value && !strcmp(value, "on");
+}
+
+bool listen_may_share(const struct session *s, const struct stmt_effects *row)
+{
+	if (!listen_is_shared(s))
+		return false;
+	if (row->kind != STMT_LISTEN)
+		return true;
+	return s->rules->action[RULE_LISTEN] == RULE_CARRY && !(s->pins & PIN_LISTEN) && row->name && name_is_plain(s, row->name) && !in_recovery(s) &&
+	       channels_state(s->channels) != CHANNELS_REFUSED;
+}
+
+enum listen_way listen_way(struct session *s, const struct stmt_effects *row)
+{
+	enum channel_answer answer;
+
+	if (row->kind != STMT_LISTEN && !s->listens)
+		return LISTEN_PLAIN;
+	answer = row->kind == STMT_LISTEN ? channels_reserve(subscriber_of(s), row->name) : channels_wait_up(s->listens);
+	return answer == CHANNEL_READY ? LISTEN_MARKED : answer == CHANNEL_PENDING ? LISTEN_WAIT : LISTEN_PLAIN;
+}
+
+static uint64_t row_marker(struct session *s, const struct stmt_effects *row, char payload[static MARKER_MAX])
+{
+	char before[24];
+
+	s->listen.marked = true;
+	switch (row->kind) {
+	case STMT_LISTEN:
+		return marker_new(s->listens, '+', row->name, payload);
+	case STMT_UNLISTEN:
+		return marker_new(s->listens, '-', row->name, payload);
+	default:
+		snprintf(before, sizeof before, "%llu", (unsigned long long)s->listens->last_n + 1);
+		return marker_new(s->listens, '*', before, payload);
+	}
+}
+
+/* By itself a SELECT, whose constants pg_stat_statements does not tell apart; in a transaction NOTIFY, which takes no
+ * snapshot, as LISTEN doesn't. */
+bool listen_write(struct session *s, const struct stmt_effects *row, bool alone, struct buf *out)
+{
+	char payload[MARKER_MAX];
+
+	s->listen.alone = row_marker(s, row, payload);
+	if (!alone)
+		s->listen.alone = 0;
+	if (alone)
+		buf_printf(out, "SELECT pg_catalog.pg_notify('%s',", channels_marker(s->channels));
+	else
+		buf_printf(out, "NOTIFY \"%s\",", channels_marker(s->channels));
+	put_quoted(out, payload);
+	if (alone)
+		buf_u8(out, ')');
+	return alone;
+}
+
+static void send_marker(struct session *s, const struct stmt_effects *row)
+{
+	char payload[MARKER_MAX];
+	struct buf sql = { 0 };
+
+	row_marker(s, row, payload);
+	if (s->backend->status == 'I') {
+		send_own_with(s, "SELECT pg_catalog.pg_notify($1,$2)", channels_marker(s->channels), payload);
+		return;
+	}
+	buf_printf(&sql, "NOTIFY \"%s\",", channels_marker(s->channels));
+	put_quoted(&sql, payload);
+	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
+	buf_release(&sql);
+}
+
+/* The statement itself, where the client's own Parse has brought a no-op. */
+static void send_itself(struct session *s, const struct stmt_effects *row)
+{
+	struct buf sql = { 0 };
+
+	buf_text(&sql, row->kind == STMT_LISTEN ? "LISTEN " : "UNLISTEN ");
+	if (row->kind == STMT_UNLISTEN_ALL)
+		buf_u8(&sql, '*');
+	else
+		channels_put_name(&sql, row->name);
+	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
+	buf_release(&sql);
+	s->txn.observe |= row->kind == STMT_LISTEN ? TOUCH_LISTEN : TOUCH_DROP;
+}
+
+enum session_verdict listen_execute(struct session *s, const struct stmt_effects *row)
+{
+	switch (listen_way(s, row)) {
+	case LISTEN_WAIT:
+		return SESSION_HOLD;
+	case LISTEN_MARKED:
+		if (row->kind != STMT_LISTEN && s->pins & PIN_LISTEN)
+			send_itself(s, row);
+		send_marker(s, row);
+		break;
+	case LISTEN_PLAIN:
+		if (row->kind == STMT_LISTEN || s->pins & PIN_LISTEN)
+			send_itself(s, row);
+		break;
+	}
+	return SESSION_NEXT;
+}
+
+void listen_discarded(struct session *s)
+{
+	if (!s->listens)
+		return;
+	if (channels_state(s->channels) != CHANNELS_UP) {
+		subscriber_unlisten_all(s->listens, s->listens->last_n + 1);
+		return;
+	}
+	s->listen.discard_before = s->listens->last_n + 1;
+	s->listen.marked = true;
+}
+
+/* ---- ReadyForQuery waits for the transaction's own notifications ---- */
+
+static void transaction_heard(struct session *s)
+{
+	s->listen.marked = s->listen.waits = false;
+	s->listen.alone = s->listen.await = s->listen.discard_before = 0;
+	if (!s->listens)
+		return;
+	subscriber_settle(s->listens);
+	if (TAILQ_EMPTY(&s->listens->to))
+		session_listen_end(s);
+}
+
+bool listen_holds_ready(struct session *s)
+{
+	struct subscriber *sub = s->listens;
+	char payload[MARKER_MAX], before[24] = "";
+	bool up = channels_state(s->channels) == CHANNELS_UP;
+
+	if ((!s->listen.marked && (!up || TAILQ_EMPTY(&sub->to))) ||
+	    (s->listen.alone && (s->txn.error || sub->heard_n >= s->listen.alone))) {
+		transaction_heard(s);
+		return false;
+	}
+	s->listen.waits = true;
+	if (!up) /* lost in this very turn: session_listen_lost() comes */
+		return true;
+	if (s->listen.alone) {
+		s->listen.await = s->listen.alone;
+		return true;
+	}
+	if (s->listen.discard_before)
+		snprintf(before, sizeof before, "%llu", (unsigned long long)s->listen.discard_before);
+	s->listen.await = marker_new(sub, *before ? '*' : '.', before, payload);
+	task_notify(s, channels_marker(s->channels), payload);
+	return true;
+}
+
+void listen_go_on(struct session *s, bool failed, uint32_t *events)
+{
+	if (!s->listen.waits || s->task || (!failed && s->listens->heard_n < s->listen.await))
+		return;
+	transaction_heard(s);
+	session_tell_ready(s, events);
+}
+
+void session_listen_marked(struct session *s, uint32_t *events)
+{
+	listen_go_on(s, false, events);
+}
+
+bool session_listen_lost(struct session *s, uint32_t *events)
+{
+	if (s->listen.marked)
+		return false;
+	s->listen.await = 0;
+	listen_go_on(s, false, events);
+	return true;
+}
+
+/* ---- notifications on their way to the client ---- */
+
+/* As far as the client knows nothing of its own is under way. Our own work after its ReadyForQuery does not count. */
+static bool may_read(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	if (s->listen.waits || s->await_ready || s->await_reply || s->await_copy_end || s->skip)
+		return false;
+	return !b || (b->status == 'I' && !b->batch && !b->skipping && (!b->owed.count || s->task));
+}
+
+void listen_flush(struct session *s)
+{
+	buf_add(s->to_client, buf_head(&s->listen.inbox), buf_len(&s->listen.inbox));
+	buf_release(&s->listen.inbox);
+}
+
+enum listen_delivery session_notify(struct session *s, const void *message, size_t len)
+{
+	if (s->listen.overrun)
+		return LISTEN_OVERRUN;
+	if (buf_len(&s->listen.inbox) + buf_len(s->to_client) + len > LISTEN_UNREAD_MAX) {
+		s->listen.overrun = true;
+		buf_release(&s->listen.inbox);
+		return LISTEN_OVERRUN;
+	}
+	buf_add(&s->listen.inbox, message, len);
+	if (!may_read(s))
+		return LISTEN_KEPT;
+	listen_flush(s);
+	return LISTEN_TOLD;
+}
+
+enum listen_delivery session_listen_gap(struct session *s)
+{
+	struct buf warning = { 0 };
+	enum listen_delivery delivery;
+
+	msg_report(&warning, 'N', "WARNING", "01000", "notifications may have been missed",
+		   "The server connection on which pgporter listens for this session was lost and has been replaced.",
+		   "Read again what the notifications are about.");
+	delivery = session_notify(s, buf_head(&warning), buf_len(&warning));
+	buf_release(&warning);
+	return delivery;
+}
