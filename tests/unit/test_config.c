@@ -282,6 +282,85 @@ static void broken_database_and_user_lines_are_refused_without_their_text(void *
 	assert_refused("[users]\nu = pool_size=-2\n", 2, "user u: ");
 }
 
+static void rules_for_state_are_read_in_all_three_places(void **state)
+{
+	struct config *c = must_load("[databases]\na = state_preset=strict state_lock=pin max_pins=3 pin_pool_size=2 pin_idle_timeout=1.5 "
+				     "pin_users='x, y' pin_application_names='Flyway by Redgate'\nb =\n"
+				     "[users]\nu = state_settings=ignore state_session_state=refuse pin_max_age=0 pin_log_after=4\n"
+				     "[pgbouncer]\nstate_preset = pgbouncer\nstate_listen = Refuse\nmax_pins = 9\n");
+	const struct config_rules *a = &config_find_database(c, "a")->rules, *b = &config_find_database(c, "b")->rules;
+	const struct config_rules *u = &config_find_user(c, "u")->rules;
+
+	assert_int_equal(a->preset, PRESET_STRICT);
+	assert_int_equal(a->action[RULE_LOCK], RULE_PIN);
+	assert_int_equal(a->action[RULE_TEMP], RULE_DEFAULT);
+	assert_int_equal(a->max_pins, 3);
+	assert_int_equal(a->pin_pool_size, 2);
+	assert_int_equal(a->pin_idle_timeout_us, 1500000);
+	assert_string_equal(a->pin_users, "x, y");
+	assert_string_equal(a->pin_application_names, "Flyway by Redgate");
+	assert_int_equal(b->preset, PRESET_INHERIT);
+	assert_int_equal(b->max_pins, -1);
+	assert_int_equal(b->pin_idle_timeout_us, -1);
+	assert_null(b->pin_users);
+	assert_int_equal(u->action[RULE_SETTINGS], RULE_IGNORE);
+	assert_int_equal(u->action[RULE_SESSION], RULE_REFUSE);
+	assert_int_equal(u->pin_max_age_us, 0);
+	assert_int_equal(u->pin_log_after_us, 4000000);
+	assert_int_equal(c->state_preset, PRESET_PGBOUNCER);
+	assert_int_equal(c->state_listen, RULE_REFUSE);
+	assert_int_equal(c->state_lock, RULE_DEFAULT);
+	assert_int_equal(c->max_pins, 9);
+	config_free(c);
+}
+
+static void bad_rules_are_refused_with_what_would_be_right(void **state)
+{
+	assert_refused("[pgbouncer]\nstate_lock = carry\n", 2, "write pin, refuse or ignore");
+	assert_refused("[pgbouncer]\nstate_lock = never\n", 2, "write one of default, pin, refuse, ignore");
+	assert_refused("[pgbouncer]\nstate_sequence = pin\n", 2, "write one of default, ");
+	assert_refused("[pgbouncer]\nstate_preset = loose\n", 2, "pgporter, strict, pgbouncer");
+	assert_refused("[pgbouncer]\npin_idle_timeout = -1\n", 2, "out of range");
+	assert_refused("[databases]\na = state_tmp=pin\n", 2, "did you mean state_temp");
+	assert_refused("[users]\nu = pin_users=x\n", 2, "no key of a user line");
+}
+
+static void functions_are_read_with_what_they_touch(void **state)
+{
+	struct config *c = must_load("[databases]\na = state_functions='f:lock'\nb =\n"
+				     "[pgbouncer]\nstate_functions = App.Take_Lock : lock + temp ,\"Odd Name\", other:settings,\n"
+				     "stateless_functions = app.price, note\n");
+	const struct rule_function *f = c->touching.list;
+	struct config *d;
+	bool ignored;
+
+	assert_int_equal(c->touching.n, 3);
+	assert_string_equal(f[0].schema, "app");
+	assert_string_equal(f[0].name, "take_lock");
+	assert_int_equal(f[0].kinds, 1u << RULE_LOCK | 1u << RULE_TEMP);
+	assert_null(f[1].schema);
+	assert_string_equal(f[1].name, "Odd Name");
+	assert_int_equal(f[1].kinds, 1u << RULE_OPAQUE);
+	assert_int_equal(f[2].kinds, 1u << RULE_SETTINGS);
+	assert_int_equal(c->stateless.n, 2);
+	assert_int_equal(c->stateless.list[0].kinds, 0);
+	assert_int_equal(config_find_database(c, "a")->rules.touching.n, 1);
+	assert_int_equal(config_find_database(c, "b")->rules.touching.n, 0);
+	d = config_with(c, "state_functions", "g", &ignored, why, sizeof why); /* a copy has lists of its own */
+	assert_non_null(d);
+	assert_null(config_with(c, "state_functions", "g(", &ignored, why, sizeof why));
+	config_free(c);
+	assert_int_equal(d->touching.n, 1);
+	assert_string_equal(config_find_database(d, "a")->rules.touching.list[0].name, "f");
+	config_free(d);
+	assert_refused("[pgbouncer]\nstate_functions = f(int)\n", 2, "without arguments");
+	assert_refused("[pgbouncer]\nstate_functions = f:locks\n", 2, "did you mean lock");
+	assert_refused("[pgbouncer]\nstate_functions = f,, g\n", 2, "name is missing");
+	assert_refused("[pgbouncer]\nstate_functions = \"f\n", 2, "name is missing");
+	assert_refused("[pgbouncer]\nstateless_functions = g:lock\n", 2, "takes names only");
+	assert_refused("[databases]\na = state_functions='f g'\n", 2, "parted by commas");
+}
+
 static void a_user_line_fills_all_its_keys(void **state)
 {
 	struct config *c = must_load("[users]\nu = pool_mode=transaction pool_size=1 reserve_pool_size=2 max_user_connections=3 "
@@ -577,6 +656,9 @@ int main(void)
 		cmocka_unit_test(a_bare_database_line_inherits_everything),
 		cmocka_unit_test(the_last_line_of_a_name_counts_in_the_place_of_the_first),
 		cmocka_unit_test(broken_database_and_user_lines_are_refused_without_their_text),
+		cmocka_unit_test(rules_for_state_are_read_in_all_three_places),
+		cmocka_unit_test(bad_rules_are_refused_with_what_would_be_right),
+		cmocka_unit_test(functions_are_read_with_what_they_touch),
 		cmocka_unit_test(a_user_line_fills_all_its_keys),
 		cmocka_unit_test(includes_go_on_in_the_section_they_stand_in),
 		cmocka_unit_test(errors_in_an_included_file_name_that_file),

@@ -224,6 +224,15 @@ static int place_count(const struct fake *f, const struct pool *p, enum pool_pla
 	return n;
 }
 
+static int pinned_count(const struct fake *f, const struct pool *p)
+{
+	int n = 0;
+
+	for (int i = 0; i < NODES; i++)
+		n += f[i].node.place != PLACE_NONE && f[i].node.pool == p && f[i].node.pinned;
+	return n;
+}
+
 static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 {
 	static struct fake f[NODES];
@@ -232,7 +241,7 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 	struct pool pools[POOLS];
 	struct pool_backend *b;
 	int64_t now = 0;
-	int most = 0;
+	int most = 0, turned_away = 0, beyond = 0;
 
 	srand(20240131);
 	for (int i = 0; i < POOLS; i++) {
@@ -241,6 +250,7 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 		pools[i].reserve = i;
 		pools[i].reserve_after_us = 300;
 		pools[i].min = i / 2;
+		pools[i].pin_size = i == 1 ? 0 : 2;
 	}
 	for (int step = 0; step < STEPS; step++) {
 		struct pool *p = &pools[rand() % POOLS];
@@ -249,7 +259,7 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 		int total = 0, open;
 
 		now += rand() % 20;
-		switch (rand() % 8) {
+		switch (rand() % 9) {
 		case 0:
 			if (!waiter->pool && !pool_take(p, rand() % 2 ? plain : other, now))
 				pool_wait(p, waiter, plain, now);
@@ -279,8 +289,16 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 			}
 			break;
 		case 5:
-			if (one->node.place == PLACE_ACTIVE)
+			if (one->node.place != PLACE_ACTIVE)
+				break;
+			if (pool_unpin(&one->node, now))
 				pool_give_back(&one->node, now);
+			else
+				pool_closing(&one->node, now), turned_away++;
+			break;
+		case 8:
+			if (one->node.place == PLACE_ACTIVE)
+				pool_pin(&one->node);
 			break;
 		case 6:
 			if (rand() % 4 == 0)
@@ -292,7 +310,12 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 			break;
 		}
 		for (int i = 0; i < POOLS; i++) {
-			assert_true(pool_backends(&pools[i]) <= pools[i].size + pools[i].reserve);
+			int apart = pinned_count(f, &pools[i]);
+
+			assert_int_equal(pools[i].n_pinned, apart);
+			apart = apart < pools[i].pin_size ? apart : pools[i].pin_size;
+			assert_true(pool_backends(&pools[i]) - apart <= pools[i].size + pools[i].reserve);
+			beyond += pool_backends(&pools[i]) > pools[i].size + pools[i].reserve;
 			assert_int_equal(pools[i].n_idle, place_count(f, &pools[i], PLACE_IDLE));
 			assert_int_equal(pools[i].n_active, place_count(f, &pools[i], PLACE_ACTIVE));
 			assert_int_equal(pools[i].n_opening, place_count(f, &pools[i], PLACE_OPENING));
@@ -305,6 +328,68 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 		most = total > most ? total : most;
 	}
 	assert_int_equal(most, 9); /* the walk has been to the limits */
+	assert_true(turned_away && beyond); /* …and to those of pinned ones */
+}
+
+static void pinned_ones_have_a_budget_of_their_own_and_go_where_there_is_no_room_to_return_to(void **state)
+{
+	struct pool_limit database = { .max = 3 };
+	struct pool_waiter w[3] = { 0 };
+	struct fake f[3] = { 0 };
+	struct pool p;
+
+	pool_init(&p, &database, NULL);
+	p.size = 1;
+	p.pin_size = 1;
+	fake_idle(&p, &f[0], plain, 0);
+	assert_ptr_equal(pool_take(&p, plain, 0), &f[0].node);
+	for (int i = 0; i < 3; i++)
+		pool_wait(&p, &w[i], plain, 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 0);
+	pool_pin(&f[0].node);
+	pool_pin(&f[0].node); /* it is one all the same */
+	assert_int_equal(p.n_pinned, 1);
+	assert_int_equal(pool_to_open(&p, true, 0), 1);
+	fake_open(&p, &f[1], plain, 0);
+	pool_opened(&f[1].node, 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 0);
+	assert_false(pool_unpin(&f[0].node, 0)); /* the other has its place */
+	pool_closing(&f[0].node, 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 0); /* it counts until it is gone */
+	pool_gone(&f[0].node);
+	assert_int_equal(p.n_pinned, 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 0);
+	p.pin_size = 0; /* without a budget nothing is turned away */
+	pool_pin(&f[1].node);
+	p.size = 0;
+	assert_true(pool_unpin(&f[1].node, 0));
+	for (int i = 0; i < 3; i++)
+		pool_unwait(&w[i]);
+	pool_gone(&f[1].node);
+	assert_int_equal(database.count, 0);
+}
+
+static void any_pinned_one_may_have_the_place_that_another_leaves(void **state)
+{
+	struct pool_waiter w = { 0 };
+	struct fake f[2] = { 0 };
+	struct pool p;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 1;
+	p.pin_size = 1;
+	for (int i = 0; i < 2; i++) {
+		fake_idle(&p, &f[i], plain, 0);
+		assert_non_null(pool_take(&p, plain, 0));
+		pool_pin(&f[i].node);
+	}
+	assert_true(pool_unpin(&f[0].node, 0)); /* the other goes on in pin_size */
+	pool_give_back(&f[0].node, 0);
+	pool_wait(&p, &w, plain, 0);
+	assert_int_equal(pool_to_open(&p, true, 0), 0);
+	pool_unwait(&w);
+	pool_gone(&f[0].node);
+	pool_gone(&f[1].node);
 }
 
 int main(void)
@@ -318,6 +403,8 @@ int main(void)
 		cmocka_unit_test(who_waits_for_another_pools_room_is_told_apart),
 		cmocka_unit_test(a_minimum_is_kept_only_for_pools_with_clients),
 		cmocka_unit_test(every_limit_holds_at_every_instant_of_a_long_walk),
+		cmocka_unit_test(pinned_ones_have_a_budget_of_their_own_and_go_where_there_is_no_room_to_return_to),
+		cmocka_unit_test(any_pinned_one_may_have_the_place_that_another_leaves),
 	};
 
 	return cmocka_run_group_tests(tests, open_store, close_store);
