@@ -227,7 +227,7 @@ void client_rules(struct client *c)
 	struct worker *w = c->worker;
 
 	pools_rules(w, c->database, c->user, &c->rules);
-	session_rules_set(&c->session, &c->rules, &c->pool->pins, !c->session.through && w->config->carry && !rules_ignore_all(&c->rules));
+	session_rules_set(&c->session, &c->rules, &c->pool->pins, !c->session.through && !rules_ignore_all(&c->rules));
 }
 
 void client_login_failed(struct client *c)

@@ -26,7 +26,7 @@ static const char defaults_sql[] =
 
 static bool carries(const struct backend_conn *b)
 {
-	return b->pool->mode != POOL_SESSION && b->worker->config->carry;
+	return b->pool->mode != POOL_SESSION && b->pool->carries;
 }
 
 bool defaults_current(const struct backend_conn *b)

@@ -86,7 +86,10 @@ static void pool_configure(struct db_pool *p)
 	const struct config *c = p->worker->config;
 	const struct config_database *d = p->database->conf;
 	const struct config_user *u = p->user->conf;
+	struct state_rules rules;
 
+	pools_rules(p->worker, p->database, p->user, &rules);
+	p->carries = !rules_ignore_all(&rules);
 	p->mode = first_set(u ? u->pool_mode : -1, d ? d->pool_mode : -1, c->pool_mode);
 	p->pool.size = first_set(u ? u->pool_size : -1, d ? d->pool_size : -1, c->default_pool_size);
 	p->pool.reserve = first_set(u ? u->reserve_pool_size : -1, d ? d->reserve_pool_size : -1, c->reserve_pool_size);

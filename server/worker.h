@@ -82,6 +82,7 @@ struct db_pool {
 	struct database *database;
 	struct user *user; /* who logs in to the server */
 	int mode;	   /* enum pool_mode */
+	bool carries;	   /* by the rules of its database and user, some kind of session state */
 	struct secret learned; /* by a login as this user: logs in to servers */
 	struct session_counters counters;
 	struct pin_limit pins; /* max_pins */

@@ -522,8 +522,8 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 	}
 }
 
-/* What a rule refuses whatever its backend need not wait for one. */
-static bool refused_unlinked(struct session *s, const struct client_message *m, enum session_verdict *verdict)
+/* What a rule refuses need not wait for a backend, nor for its settings. */
+static bool refused_early(struct session *s, const struct client_message *m, enum session_verdict *verdict)
 {
 	struct reader r = reader_of(m->body, m->have);
 	const char *name = m->type == 'P' ? reader_str(&r, NULL) : "", *text;
@@ -698,10 +698,14 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return skip_message(s, m);
 	if (!b && m->have < m->len && m->have < held_before_linking(m))
 		return SESSION_MORE;
+	if (rules_show_pin(s, m))
+		return SESSION_DROP;
 	if (!b)
-		return answer_unlinked(s, m, &verdict) || refused_unlinked(s, m, &verdict) ? verdict : SESSION_LINK;
+		return answer_unlinked(s, m, &verdict) || refused_early(s, m, &verdict) ? verdict : SESSION_LINK;
 	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
+	if (s->want != b->have && refused_early(s, m, &verdict))
+		return verdict;
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);

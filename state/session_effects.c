@@ -484,6 +484,13 @@ void effects_settle(struct session *s, uint32_t *events)
 	settled(s);
 }
 
+void effects_reported_only(struct session *s)
+{
+	if (s->backend->reported != s->txn.reported)
+		settings_diff(s->txn.reported, s->backend->reported, reported_change, s);
+	settled(s);
+}
+
 /* ---- what PostgreSQL answered when asked ---- */
 
 static char *column(struct reader *r)

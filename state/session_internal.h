@@ -90,6 +90,7 @@ void effects_tag(struct session *s, const char *tag); /* CommandComplete, while 
 /* ReadyForQuery in idle: decide what the transaction has left. Starts a task where PostgreSQL has to be asked. */
 void effects_settle(struct session *s, uint32_t *events);
 void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
+void effects_reported_only(struct session *s); /* nothing is read: what PostgreSQL reports is carried, as PgBouncer does */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
 /* session_roles.c */
@@ -135,6 +136,8 @@ bool rules_allow_text(struct session *s, const struct effects *e, bool named, bo
 bool rules_watch(const struct session *s);
 /* The client gets the error in place of its message, and the transaction fails as by any other. SESSION_DROP. */
 enum session_verdict rules_refuse(struct session *s, const struct client_message *m, const struct rule_refusal *why);
+/* SHOW pgporter.pin of a client that has never set it, where PostgreSQL knows no such parameter: answered here. */
+bool rules_show_pin(struct session *s, const struct client_message *m);
 bool rules_whole_session(const struct session *s);
 /* What SQL calls prepared statements is left on the backend it happens on. */
 static inline bool rules_leave_prepared(const struct session *s)

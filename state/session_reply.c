@@ -285,7 +285,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 			if (s->carry)
 				effects_settle(s, events);
 			else
-				session_txn_reset(s);
+				effects_reported_only(s);
 		}
 		if (s->carry && !s->task)
 			rules_settle(s, events);

@@ -406,6 +406,60 @@ enum session_verdict rules_refuse(struct session *s, const struct client_message
 	return SESSION_DROP;
 }
 
+/* SHOW pgporter.pin, and nothing else? */
+static bool shows_pin(const struct client_message *m)
+{
+	static const char *const words[] = { "show", PIN_SETTING_NAME };
+	const char *at = (const char *)m->body;
+
+	if (m->type != 'Q' || m->have < m->len || m->len < 16 || m->len > 64 || m->body[m->len - 1])
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		size_t len = strlen(words[i]);
+
+		at += strspn(at, " \t\r\n");
+		if (strncasecmp(at, words[i], len))
+			return false;
+		at += len;
+		if (!i && !strchr(" \t\r\n", *at))
+			return false;
+	}
+	return !at[strspn(at, "; \t\r\n")];
+}
+
+bool rules_show_pin(struct session *s, const struct client_message *m)
+{
+	const struct backend *b = s->backend;
+	struct buf *out = s->to_client;
+	char status = b ? b->status : 'I';
+	size_t mark;
+
+	if (!s->carry || !shows_pin(m) || settings_get(s->effective, PIN_SETTING_NAME))
+		return false;
+	if (b && (b->batch || b->skipping || b->owed.count || status == 'E'))
+		return false;
+	unnamed_forget(s);
+	mark = msg_begin(out, 'T');
+	buf_u16(out, 1);
+	buf_str(out, PIN_SETTING_NAME);
+	buf_u32(out, 0);
+	buf_u16(out, 0);
+	buf_u32(out, 25); /* text */
+	buf_u16(out, UINT16_MAX);
+	buf_u32(out, UINT32_MAX);
+	buf_u16(out, 0);
+	msg_end(out, mark);
+	mark = msg_begin(out, 'D');
+	buf_u16(out, 1);
+	buf_u32(out, 3);
+	buf_text(out, "off");
+	msg_end(out, mark);
+	msg_add(out, 'C', "SHOW", 5);
+	msg_add(out, 'Z', &status, 1);
+	s->counters->queries++;
+	return true;
+}
+
 /* ---- pins that rules bring about ---- */
 
 bool rules_list_has(const char *list, const char *word)

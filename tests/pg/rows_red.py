@@ -2,7 +2,7 @@
 """Runs the suite with carrying switched off: every row of the contract must turn at least one test red.
 
 A row that stays green has tests that would not notice its loss. With POOLER=pgbouncer in the environment PgBouncer
-takes the place of a pgporter with `carry = 0`. Each row meets only the noise that disturbs it (rows.py), so that it
+takes the place of a pgporter with `state_preset = pgbouncer`. Each row meets only the noise that disturbs it (rows.py), so that it
 turns red for its own sake, and is left alone when some of its tests are red. Arguments go to pytest. Exits with 1 when a row stays green.
 """
 

@@ -3,7 +3,7 @@
 Environment:
   PGPORTER  the pgporter binary to test (build/pgporter of this tree)
   POOLER    pgporter, pgbouncer, or direct: no pooler at all, which proves the tests themselves
-  CARRY     0 switches pgporter's carrying of session state off (rows_red.py)
+  CARRY     0: pgporter carries no session state, state_preset = pgbouncer (rows_red.py)
   PG_BIN    where initdb and postgres are
 """
 
@@ -407,7 +407,7 @@ class Pooler:
             "server_login_retry": 1, "server_tls_sslmode": "disable", "log_connections": 0, "log_disconnections": 0,
         }
         if self.kind == "pgporter" and os.environ.get("CARRY") == "0":
-            self.options["carry"] = 0
+            self.options["state_preset"] = "pgbouncer"
         self.options.update(options or {})
         self.write()
         self.start()

@@ -339,6 +339,13 @@ def test_the_preset_pgbouncer_keeps_nothing(pooler):
         assert conn.value("SHOW search_path") == "s2"
         fine(conn.x("SELECT 1", statement="same"))
         assert fields(other.x("SELECT 2", statement="same"))["C"] == "42P05"
+        # What PostgreSQL reports is kept there too.
+        for zone, one in (("Asia/Tokyo", conn), ("Europe/Paris", other)):
+            fine(one.q("SET TimeZone = '%s'" % zone))
+        assert conn.value("SHOW TimeZone") == "Asia/Tokyo"
+        for sql in ("BEGIN", "SET TimeZone = 'UTC'", "ROLLBACK"):
+            fine(conn.q(sql))
+        assert other.value("SHOW TimeZone") == "Europe/Paris" and conn.value("SHOW TimeZone") == "Asia/Tokyo"
 
 
 def test_the_preset_pgbouncer_with_one_kind_kept(pooler):
@@ -549,6 +556,23 @@ def test_pinning_by_hand_follows_the_transaction(pooler):
         got = fields(conn.q("SET pgporter.pin = perhaps"))
         assert (got["C"], got["M"]) == ("22023", 'parameter "pgporter.pin" requires a Boolean value')
         assert pins(pooler, "plain")
+
+
+def test_show_pgporter_pin(pooler):
+    with pooler.connect(database="plain") as conn:
+        for sql in ("SHOW pgporter.pin", " show  PGPORTER.Pin ; "):
+            assert conn.q(sql) == [("RowDescription", "pgporter.pin:25"), ("DataRow", "off"), ("CommandComplete", "SHOW"),
+                                   ("ReadyForQuery", "I")]
+        conn.q("BEGIN")
+        assert conn.q("SHOW pgporter.pin")[-1] == ("ReadyForQuery", "T") and conn.value("SHOW pgporter.pin") == "off"
+        fine(conn.q("SET LOCAL pgporter.pin = on"))
+        assert conn.q("SHOW pgporter.pin") == [("RowDescription", "pgporter.pin:25"), ("DataRow", "on"), ("CommandComplete", "SHOW"),
+                                               ("ReadyForQuery", "T")]
+        conn.q("SELECT 1/0")
+        assert fields(conn.q("SHOW pgporter.pin"))["C"] == "25P02"
+        conn.q("ROLLBACK")
+        assert conn.value("SHOW pgporter.pin") == "off"
+        assert fields(conn.q("SHOW pgporter.pins"))["C"] == "42704"
 
 
 def test_pinned_by_hand_with_the_startup_packet(pooler):

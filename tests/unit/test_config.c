@@ -100,7 +100,7 @@ static void defaults_are_pgbouncers(void **state)
 	assert_string_equal(c->server_reset_query, "DISCARD ALL");
 	assert_string_equal(c->unix_socket_dir, "/tmp");
 	assert_string_equal(c->listen_addr, "");
-	assert_true(c->carry);
+	assert_int_equal(c->state_preset, PRESET_PGPORTER);
 	assert_true(c->log_connections);
 	assert_int_equal(c->n_warnings, 0);
 	assert_null(c->databases);
@@ -516,7 +516,7 @@ static void every_option_is_shown_in_order(void **state)
 	struct shown s = { 0 };
 
 	config_each(c, show, &s);
-	assert_int_equal(s.n, 123);
+	assert_int_equal(s.n, 122);
 	assert_string_equal(s.first, "admin_users");
 	assert_string_equal(s.last, "pin_application_names");
 	assert_string_equal(s.mode, "transaction");
