@@ -1,4 +1,4 @@
-/* links: state/session*.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c parser/wire.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: state/session*.c state/channels.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c parser/wire.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* What an operator's rules make of a session's statements. */
 #include "tests/unit/fake_session.h"
 
@@ -68,7 +68,7 @@ static void a_place_is_taken_when_the_statement_is_sent_and_given_back_if_it_has
 	limit.max = 1;
 	client_does(0, "Q:BEGIN|Q:SELECT pg_try_advisory_lock(1)");
 	assert_int_equal(limit.count, 1);
-	client_says(&w, 1, "Q:LISTEN a", "E(53400 too many pinned sessions) Z(I)");
+	client_says(&w, 1, "Q:SELECT pg_advisory_lock(2)", "E(53400 too many pinned sessions) Z(I)");
 	client_does(0, "Q:ROLLBACK");
 	assert_int_equal(limit.count, 0);
 	client_says(&w, 1, "Q:SELECT 1", "T D( 1) C(SELECT 1) Z(I)");
