@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
+
 /* How this session lexes: standard_conforming_strings off, or a client_encoding in which bytes below 0x80 may be the
  * tail of a character (SJIS, BIG5, GBK, UHC, GB18030, JOHAB). */
 enum lex_mode {
@@ -133,6 +135,12 @@ const struct effects *effects_opaque(void);
 /* True if every statement takes back session state wholesale and does nothing else (RESET ALL, DISCARD …, CLOSE ALL,
  * UNLISTEN *, DEALLOCATE ALL, RESET ROLE and SESSION AUTHORIZATION, SELECT pg_advisory_unlock_all()), and there is one: what drivers send between uses. */
 bool effects_reset_batch(const struct effects *e);
+
+/* Text as a literal that is the same whatever standard_conforming_strings says. */
+void sql_put_literal(struct buf *out, const char *text);
+/* A SET that does what set_config(name, value, false) does (NULL: back to the default), without the snapshot that a SELECT takes: SET TRANSACTION may
+ * follow. False, with nothing written, where no SET does: a list in other words than PostgreSQL's own. */
+bool sql_put_set(struct buf *out, const char *name, const char *value);
 
 struct effects_counters {
 	uint64_t screened, hits, parsed, opaque;

@@ -86,6 +86,116 @@ static bool quote_element(struct buf *b, const char *s)
 	return true;
 }
 
+void sql_put_literal(struct buf *out, const char *text)
+{
+	buf_text(out, "E'");
+	for (; *text; text++) {
+		if (*text == '\'' || *text == '\\')
+			buf_u8(out, (uint8_t)*text);
+		buf_u8(out, (uint8_t)*text);
+	}
+	buf_u8(out, '\'');
+}
+
+/* As a person would write it. */
+static void put_value(struct buf *out, const char *value)
+{
+	if (strpbrk(value, "'\\")) {
+		sql_put_literal(out, value);
+		return;
+	}
+	buf_u8(out, '\'');
+	buf_text(out, value);
+	buf_u8(out, '\'');
+}
+
+/* A word that may be no name without quotes gets them. */
+static void put_name_part(struct buf *out, const char *part)
+{
+	struct buf plain = { 0 };
+	bool word = !quote_element(&plain, part);
+
+	buf_text(out, word ? "\"" : "");
+	buf_add(out, buf_head(&plain), buf_len(&plain));
+	buf_text(out, word ? "\"" : "");
+	buf_release(&plain);
+}
+
+static void put_name(struct buf *out, const char *name)
+{
+	struct buf part = { 0 };
+
+	for (const char *end; *name; name = end + (*end == '.')) {
+		end = strchrnul(name, '.');
+		buf_reset(&part);
+		buf_add(&part, name, (size_t)(end - name));
+		buf_u8(&part, 0);
+		put_name_part(out, (const char *)buf_head(&part));
+		if (*end == '.')
+			buf_u8(out, '.');
+	}
+	buf_release(&part);
+}
+
+/* One element off a list as PostgreSQL writes it: a name, or one in quotes. Returns where it ends. */
+static const char *take_element(struct buf *element, const char *list)
+{
+	buf_reset(element);
+	if (*list != '"') {
+		while (*list && *list != ',')
+			buf_u8(element, (uint8_t)*list++);
+	} else {
+		for (list++; *list && (*list != '"' || list[1] == '"'); list++) {
+			list += *list == '"';
+			buf_u8(element, (uint8_t)*list);
+		}
+		list += *list == '"';
+	}
+	buf_u8(element, 0);
+	return list;
+}
+
+/* SET quotes each element again: it has to come out as it was. */
+static bool put_list(struct buf *out, const char *list)
+{
+	struct buf element = { 0 }, again = { 0 };
+	const char *at = list, *sep = "";
+	bool same = true;
+
+	do {
+		at = take_element(&element, at);
+		buf_text(&again, sep);
+		same &= quote_element(&again, (const char *)buf_head(&element));
+		buf_text(out, sep);
+		put_value(out, (const char *)buf_head(&element));
+		sep = ", ";
+	} while (!strncmp(at, ", ", 2) && (at += 2));
+	same &= !*at && buf_len(&again) == strlen(list) && !memcmp(buf_head(&again), list, buf_len(&again));
+	buf_release(&element);
+	buf_release(&again);
+	return same;
+}
+
+bool sql_put_set(struct buf *out, const char *name, const char *value)
+{
+	struct buf sql = { 0 };
+	bool same = true;
+
+	buf_text(&sql, "SET ");
+	put_name(&sql, name);
+	buf_text(&sql, value ? " = " : " TO DEFAULT");
+	if (!value)
+		;
+	else if (quotes_list(name))
+		same = put_list(&sql, value);
+	else
+		put_value(&sql, value);
+	if (same)
+		buf_add(out, buf_head(&sql), buf_len(&sql));
+	buf_release(&sql);
+	return same;
+}
+
 static bool flat_element(struct buf *b, const char *name, const PgQuery__Node *n)
 {
 	const PgQuery__AConst *c;

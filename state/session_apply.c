@@ -1,5 +1,5 @@
 /* How a settings difference gets to a backend: as one SELECT of set_config() with Bind parameters, so that no value is ever
- * quoted. Either inside a task, in a round trip of its own, or in flight: as a transaction of its own directly ahead of
+ * quoted; inside the client's own transaction as SETs. Either inside a task, in a round trip of its own, or in flight: as a transaction of its own directly ahead of
  * the client's message, without a Sync between. If anything in it fails PostgreSQL skips what follows to the next Sync,
  * simple Query included, so nothing of the client's runs under other settings than its own (PostgreSQL docs, "Extended
  * Query"; ../shared/same-flight.md says what was tried on which versions). */
@@ -158,10 +158,33 @@ static void put_set_configs(struct buf *sql, size_t n, bool local)
 
 enum { SETTINGS_AT_ONCE = 1000 };
 
+/* Inside the client's transaction: set_config() would take its snapshot, and SET TRANSACTION may be still to come. */
+static void send_sets(struct session *s, const struct changes *c)
+{
+	struct buf sql = { 0 };
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct change *one = &c->list[i];
+		bool unknown = !one->value || *one->value == *VALUE_UNKNOWN, set;
+
+		buf_reset(&sql);
+		set = sql_put_set(&sql, one->name, unknown ? NULL : one->value);
+		if (!set)
+			put_set_configs(&sql, 1, false);
+		send_statement(s, (const char *)buf_head(&sql), buf_len(&sql), one, set ? 0 : 1);
+	}
+	s->counters->replay_settings += c->n;
+	buf_release(&sql);
+}
+
 static void send_changes(struct session *s, const struct changes *c, bool local)
 {
 	struct buf sql = { 0 };
 
+	if (!local && s->backend->status == 'T') {
+		send_sets(s, c);
+		return;
+	}
 	for (size_t at = 0; at < c->n;) {
 		size_t n = c->n - at < SETTINGS_AT_ONCE ? c->n - at : SETTINGS_AT_ONCE;
 

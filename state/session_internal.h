@@ -69,7 +69,6 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
-void put_quoted(struct buf *out, const char *text); /* as a string constant */
 
 /* session_local.c: answers without a backend */
 bool session_answer_locally(struct session *s, const struct effects *e, const char *text);

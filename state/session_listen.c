@@ -105,7 +105,7 @@ bool listen_write(struct session *s, const struct stmt_effects *row, bool alone,
 		buf_printf(out, "SELECT pg_catalog.pg_notify('%s',", channels_marker(s->channels));
 	else
 		buf_printf(out, "NOTIFY \"%s\",", channels_marker(s->channels));
-	put_quoted(out, payload);
+	sql_put_literal(out, payload);
 	if (alone)
 		buf_u8(out, ')');
 	return alone;
@@ -122,7 +122,7 @@ static void send_marker(struct session *s, const struct stmt_effects *row)
 		return;
 	}
 	buf_printf(&sql, "NOTIFY \"%s\",", channels_marker(s->channels));
-	put_quoted(&sql, payload);
+	sql_put_literal(&sql, payload);
 	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
 	buf_release(&sql);
 }

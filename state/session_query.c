@@ -44,23 +44,15 @@ void tell_truncated(struct session *s, const char *token, uint32_t len, const ch
 	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);
 }
 
-void put_quoted(struct buf *out, const char *text)
+/* Back to the client's startup value. A SELECT of set_config(), where only that will do, takes a snapshot, which RESET doesn't. */
+static void put_reset(struct buf *out, const char *name, const char *value)
 {
-	buf_text(out, " E'"); /* the same whatever standard_conforming_strings says */
-	for (; *text; text++) {
-		if (*text == '\'' || *text == '\\')
-			buf_u8(out, (uint8_t)*text);
-		buf_u8(out, (uint8_t)*text);
-	}
-	buf_u8(out, '\'');
-}
-
-static void put_set_config(struct buf *out, const char *name, const char *value)
-{
+	if (sql_put_set(out, name, value))
+		return;
 	buf_text(out, "SELECT pg_catalog.set_config(");
-	put_quoted(out, name);
+	sql_put_literal(out, name);
 	buf_u8(out, ',');
-	put_quoted(out, value);
+	sql_put_literal(out, value);
 	buf_text(out, ",false)");
 }
 
@@ -158,7 +150,7 @@ static void step_reset_all(struct rewrite *w, const struct stmt_effects *row, st
 		if (!strcmp(name, "role") || !strcmp(name, "session_authorization"))
 			continue;
 		buf_u8(&w->out, ';');
-		put_set_config(&w->out, name, settings_value_at(base, i));
+		put_reset(&w->out, name, settings_value_at(base, i));
 		step->extra++;
 	}
 	if (!step->extra)
@@ -245,7 +237,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 			break;
 		step->substitute = w->text[row->at] == 'R' || w->text[row->at] == 'r' ? SUB_RESET : SUB_SET_DEFAULT;
 		step->rows_ours = true;
-		put_set_config(&w->out, row->name, value);
+		put_reset(&w->out, row->name, value);
 		w->changed = true;
 		return;
 	case STMT_RESET_ALL:

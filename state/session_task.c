@@ -143,17 +143,6 @@ void task_prepare(struct session *s, struct stmt *st)
 	task_sent(s);
 }
 
-static void put_literal(struct buf *out, const char *text)
-{
-	buf_text(out, "E'");
-	for (; *text; text++) {
-		if (*text == '\'' || *text == '\\')
-			buf_u8(out, (uint8_t)*text);
-		buf_u8(out, (uint8_t)*text);
-	}
-	buf_u8(out, '\'');
-}
-
 static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 {
 	const struct settings *have = s->backend->have;
@@ -163,9 +152,9 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 
 	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
-		put_literal(q, s->txn.names[i]);
+		sql_put_literal(q, s->txn.names[i]);
 		buf_text(q, ",pg_catalog.current_setting(");
-		put_literal(q, s->txn.names[i]);
+		sql_put_literal(q, s->txn.names[i]);
 		buf_text(q, ",true)");
 		sep = " UNION ALL SELECT ";
 	}
@@ -175,9 +164,9 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 		if (!strchr(name, '.'))
 			continue;
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
-		put_literal(q, name);
+		sql_put_literal(q, name);
 		buf_text(q, ",pg_catalog.current_setting(");
-		put_literal(q, name);
+		sql_put_literal(q, name);
 		buf_text(q, ",true)");
 		sep = " UNION ALL SELECT ";
 	}

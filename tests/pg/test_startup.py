@@ -131,6 +131,32 @@ def test_reset_goes_back_to_the_options(s):
     a.q("SHOW my.a")
 
 
+RESETS = {"RESET": "RESET %s", "SET TO DEFAULT": "SET %s TO DEFAULT", "RESET ALL": "RESET ALL --%s"}
+STARTED_WITH = {
+    "work_mem": ("5MB", "7MB"), "search_path": ("s2, \"odd, \"\"name\"\" 'quoted' \\\"", "s1"), "my.own": ("it's \\ mine", "x"),
+    "DateStyle": ("SQL, DMY", "german"), "role": ("r1", "r2"),
+}
+
+
+@scenario("startup parameters", args={
+    "%s of %s" % (way, name): (sql % name, name) + values
+    for way, sql in RESETS.items() for name, values in STARTED_WITH.items()})
+def test_a_reset_leaves_the_transactions_properties_to_be_set(s, reset, name, first, then):
+    s.client("z").quit()  # a first login needs a backend, which a stranger could not have later on
+    a = s.client("a", params={name: first})
+    a.q("SHOW " + name)
+    a.q("SET %s = '%s'" % (name, then))
+    a.q("BEGIN; %s\n; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SHOW transaction_isolation; SHOW %s; ROLLBACK" % (reset, name))
+    a.q("SHOW " + name)
+    for sql in ("BEGIN", reset, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SHOW transaction_isolation", "SHOW " + name, "COMMIT"):
+        a.q(sql)
+    a.q("SHOW " + name)
+    for sql in ("BEGIN", "SET work_mem = '9MB'", reset, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+                "SHOW transaction_isolation", "SHOW " + name, "COMMIT"):
+        a.x(sql)
+    a.q("SHOW " + name)
+
+
 @scenario("startup parameters", need=2)
 def test_each_its_own(s):
     a = s.client("a", options="-c search_path=s1", application_name="a")

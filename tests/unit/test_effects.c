@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "parser/buf.h"
 #include "parser/effects.h"
 #include "parser/screen.h"
 
@@ -570,6 +571,39 @@ static int tear_down(void **state)
 	return 0;
 }
 
+static void set_is(const char *name, const char *value, const char *sql)
+{
+	struct buf out = { 0 };
+	bool written = sql_put_set(&out, name, value);
+
+	assert_int_equal(written, sql != NULL);
+	assert_int_equal(buf_len(&out), sql ? strlen(sql) : 0);
+	if (sql)
+		assert_memory_equal(buf_head(&out), sql, strlen(sql));
+	buf_release(&out);
+}
+
+static void a_set_is_written_that_gives_the_same_text_again(void **state)
+{
+	set_is("work_mem", "4MB", "SET work_mem = '4MB'");
+	set_is("work_mem", NULL, "SET work_mem TO DEFAULT");
+	set_is("timezone", "it's \\ here", "SET timezone = E'it''s \\\\ here'");
+	set_is("user.\"all\"", "", "SET \"user\".\"\"\"all\"\"\" = ''");
+	set_is("datestyle", "SQL, DMY", "SET datestyle = 'SQL, DMY'");
+	set_is("my.own_1", "x", "SET my.own_1 = 'x'");
+	set_is("search_path", "\"$user\", public", "SET search_path = '$user', 'public'");
+	set_is("search_path", "\"a, \"\"b\"\" \\\"", "SET search_path = E'a, \"b\" \\\\'");
+	set_is("search_path", "\"\"", "SET search_path = ''");
+}
+
+static void a_list_that_set_would_write_otherwise_is_left_to_set_config(void **state)
+{
+	static const char *const lists[] = { "", "a,b", "a,  b", " a", "a ", "A", "\"a\"", "a, ", "user", "\"user\"", "\"a", "a b", "\"A\"b", ",a" };
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		set_is("search_path", lists[i], NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -584,6 +618,8 @@ int main(void)
 		cmocka_unit_test(prepare_does_nothing_until_it_is_executed),
 		cmocka_unit_test(statements_lie_between_blanks_comments_and_semicolons),
 		cmocka_unit_test(set_config_tells_what_it_touches),
+		cmocka_unit_test(a_set_is_written_that_gives_the_same_text_again),
+		cmocka_unit_test(a_list_that_set_would_write_otherwise_is_left_to_set_config),
 		cmocka_unit_test(functions_that_leave_state_are_seen),
 		cmocka_unit_test(objects_that_are_temporary_are_seen),
 		cmocka_unit_test(what_makes_and_ends_state_is_told),
