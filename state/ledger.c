@@ -57,6 +57,7 @@ static void give_back(struct owed *o)
 		abort();
 	stmt_release(o->stmt);
 	free(o->name);
+	unnamed_free(o->before);
 }
 
 void ledger_drop_last(struct ledger *l)

@@ -12,6 +12,7 @@
 
 struct stmt;
 struct portal;
+struct unnamed_stmt;
 
 enum owed_kind {
 	OWED_PARSE,	/* 1 */
@@ -32,8 +33,9 @@ struct owed {
 	bool flight;	/* of settings on their way ahead of the client's message */
 	char reply;	/* INVENTED: '1' or '3' */
 	bool on_set;	/* PARSE: stmt was put in the backend's set; CLOSE: it was taken out */
-	bool unnamed;	/* PARSE of the unnamed statement */
+	bool unnamed;	/* PARSE, CLOSE of the unnamed statement */
 	struct stmt *stmt; /* PARSE, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
+	struct unnamed_stmt *before; /* PARSE, CLOSE, QUERY: what the unnamed statement was; owned; NULL: there was none, or nothing can skip this */
 	char *name;	/* PARSE, INVENTED: the client's name for it that changed; owned */
 	struct portal *portal; /* EXECUTE: borrowed from the session; NULL when it has no effects */
 };

@@ -164,6 +164,55 @@ uint64_t stmt_name_read(const char *text, size_t text_len, size_t *len)
 	return id;
 }
 
+/* ---- a client's unnamed statement ---- */
+
+void unnamed_clear(struct unnamed_stmt *u)
+{
+	struct unnamed_stmt empty = { .tail = u->tail, .given = u->given };
+
+	if (u->effects)
+		effects_release(u->effects);
+	if (u->at_parse)
+		settings_release(u->at_parse);
+	stmt_release(u->target);
+	stmt_release(u->own);
+	*u = empty;
+}
+
+void unnamed_release(struct unnamed_stmt *u)
+{
+	unnamed_clear(u);
+	buf_release(&u->tail);
+	buf_release(&u->given);
+}
+
+struct unnamed_stmt *unnamed_set_aside(struct unnamed_stmt *u)
+{
+	struct unnamed_stmt *aside = malloc(sizeof *aside);
+
+	if (!aside)
+		abort();
+	*aside = *u;
+	memset(u, 0, sizeof *u);
+	return aside;
+}
+
+void unnamed_put_back(struct unnamed_stmt *u, struct unnamed_stmt *aside)
+{
+	unnamed_release(u);
+	memset(u, 0, sizeof *u);
+	if (aside)
+		*u = *aside;
+	free(aside);
+}
+
+void unnamed_free(struct unnamed_stmt *aside)
+{
+	if (aside)
+		unnamed_release(aside);
+	free(aside);
+}
+
 /* ---- a client's names ---- */
 
 struct named_stmt {

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parser/buf.h"
 #include "parser/effects.h"
 #include "state/settings.h"
 
@@ -62,6 +63,24 @@ void stmt_release(struct stmt *s); /* NULL is fine */
 void stmt_name(const struct stmt *s, char out[STMT_NAME_MAX]); /* its name on backends */
 /* The id in a backend's name for a statement, or 0 if text does not begin with one; *len is the name's length. */
 uint64_t stmt_name_read(const char *text, size_t text_len, size_t *len);
+
+/* ---- a client's unnamed statement ---- */
+
+struct unnamed_stmt {
+	uint64_t serial; /* of its Parse; 0: there is none */
+	struct buf tail, given; /* as in struct stmt */
+	const struct settings *at_parse;
+	const struct effects *effects;
+	uint8_t substitute;
+	bool unkept;	 /* too large to be remembered */
+	struct stmt *target, *own; /* references */
+};
+
+void unnamed_clear(struct unnamed_stmt *u); /* there is none; its buffers are kept for the next */
+void unnamed_release(struct unnamed_stmt *u); /* and gives back the buffers */
+struct unnamed_stmt *unnamed_set_aside(struct unnamed_stmt *u); /* moved to the heap; *u is empty then */
+void unnamed_put_back(struct unnamed_stmt *u, struct unnamed_stmt *aside); /* in place of *u; frees aside, which may be NULL: none */
+void unnamed_free(struct unnamed_stmt *aside); /* NULL is fine */
 
 /* ---- a client's names ---- */
 

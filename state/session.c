@@ -69,22 +69,31 @@ void query_clear(struct session *s)
 
 void unnamed_forget(struct session *s)
 {
-	struct unnamed_stmt *u = &s->unnamed;
-
-	if (u->effects)
-		effects_release(u->effects);
-	if (u->at_parse)
-		settings_release(u->at_parse);
-	stmt_release(u->target);
-	stmt_release(u->own);
-	u->effects = NULL;
-	u->at_parse = NULL;
-	u->target = u->own = NULL;
-	u->serial = 0;
-	u->substitute = SUB_NONE;
-	if (u->unkept)
+	if (s->unnamed.unkept)
 		s->pins &= ~(uint32_t)PIN_STATEMENT;
-	u->unkept = false;
+	unnamed_clear(&s->unnamed);
+}
+
+struct unnamed_stmt *unnamed_replaced(struct session *s)
+{
+	struct unnamed_stmt *before = NULL;
+
+	if (s->unnamed.serial && s->backend->owed.count)
+		before = unnamed_set_aside(&s->unnamed);
+	else
+		unnamed_forget(s);
+	return before;
+}
+
+void unnamed_restore(struct session *s, struct owed *o)
+{
+	unnamed_forget(s);
+	unnamed_put_back(&s->unnamed, o->before);
+	o->before = NULL;
+	if (s->unnamed.unkept) { /* it is still there, and nowhere else */
+		s->backend->unnamed = s->unnamed.serial;
+		s->pins |= PIN_STATEMENT;
+	}
 }
 
 static void portal_free(struct portal *p)
@@ -164,8 +173,7 @@ void session_release(struct session *s)
 	query_clear(s);
 	portals_clear(s);
 	unnamed_forget(s);
-	buf_release(&s->unnamed.tail);
-	buf_release(&s->unnamed.given);
+	unnamed_release(&s->unnamed);
 	names_clear(&s->names);
 	session_txn_reset(s);
 	free(s->txn.names);

@@ -118,16 +118,6 @@ struct portal {
 	struct stmt *own;	/* SQL PREPARE by extended protocol: the statement it defines */
 };
 
-struct unnamed_stmt {
-	uint64_t serial; /* of its Parse; 0: there is none */
-	struct buf tail, given; /* as in struct stmt */
-	const struct settings *at_parse;
-	const struct effects *effects;
-	uint8_t substitute;
-	bool unkept;	 /* too large to be remembered */
-	struct stmt *target, *own;
-};
-
 /* How one statement of a simple Query that was rewritten is answered. */
 struct query_step {
 	uint8_t substitute;

@@ -280,10 +280,9 @@ static void parse_done(struct parse *p)
 
 static void parse_unnamed(struct session *s, struct parse *p)
 {
-	struct unnamed_stmt *u = &s->unnamed;
+	struct unnamed_stmt *u = &s->unnamed, *before = unnamed_replaced(s);
 	struct owed *o;
 
-	unnamed_forget(s);
 	u->serial = ++s->store->last_serial;
 	buf_reset(&u->tail);
 	buf_add(&u->tail, p->tail, p->tail_len);
@@ -295,6 +294,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	send_parse(s, "", p->tail, p->tail_len, false);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->unnamed = true;
+	o->before = before;
 	s->backend->unnamed = u->serial;
 }
 
@@ -391,12 +391,13 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 /* SQL too long to be looked at: it goes through as it comes, and what it did is asked afterwards. */
 static enum session_verdict parse_long(struct session *s, const struct client_message *m)
 {
+	struct unnamed_stmt *before;
 	struct rule_refusal why;
 	struct owed *o;
 
 	if (!rules_allow(s, rules_kinds(s, effects_opaque()) | 1u << RULE_STATEMENT, &why))
 		return rules_refuse(s, m, &why);
-	unnamed_forget(s);
+	before = unnamed_replaced(s);
 	buf_reset(&s->unnamed.tail);
 	s->unnamed.serial = ++s->store->last_serial;
 	s->unnamed.unkept = true;
@@ -407,6 +408,7 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 	s->backend->batch = true;
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->unnamed = true;
+	o->before = before;
 	s->counters->client_parses++;
 	s->counters->server_parses++;
 	session_remember_text(s, "statement too long to be read", 29);
@@ -630,6 +632,7 @@ static enum session_verdict on_describe(struct session *s, const struct client_m
 static enum session_verdict on_close(struct session *s, const struct client_message *m, const char *name)
 {
 	struct backend *b = s->backend;
+	struct unnamed_stmt *before = NULL;
 	struct owed *o;
 	struct stmt *st;
 
@@ -646,10 +649,12 @@ static enum session_verdict on_close(struct session *s, const struct client_mess
 		owe_invented(s, '3', NULL, NULL);
 		return SESSION_NEXT;
 	}
+	if (m->body[0] == 'S' && !*name)
+		before = unnamed_replaced(s);
 	o = ledger_push(&b->owed, OWED_CLOSE, false);
 	if (m->body[0] == 'S' && !*name) {
-		unnamed_forget(s);
 		o->unnamed = true;
+		o->before = before;
 		b->unnamed = 0;
 	} else if (m->body[0] == 'P') {
 		portal_drop(s, name);

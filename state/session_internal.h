@@ -44,6 +44,10 @@ struct portal *portal_put(struct session *s, const char *name);
 void portal_drop(struct session *s, const char *name);
 void portals_clear(struct session *s);
 void unnamed_forget(struct session *s);
+/* The unnamed statement makes way for what is sent next. Where an error in an earlier message may make PostgreSQL skip that, what
+ * was there is set aside, for the ledger's entry (`before`). */
+struct unnamed_stmt *unnamed_replaced(struct session *s);
+void unnamed_restore(struct session *s, struct owed *o); /* PostgreSQL has skipped it */
 void query_clear(struct session *s);
 unsigned session_lex_mode(struct session *s);
 

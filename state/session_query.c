@@ -371,10 +371,10 @@ static enum session_verdict query_rewritten(struct session *s, const struct effe
 static void query_began(struct session *s)
 {
 	struct backend *b = s->backend;
+	struct unnamed_stmt *before = unnamed_replaced(s); /* a simple Query ends the unnamed statement */
 
-	unnamed_forget(s); /* a simple Query ends the unnamed statement */
 	b->unnamed = 0;
-	ledger_push(&b->owed, OWED_QUERY, false);
+	ledger_push(&b->owed, OWED_QUERY, false)->before = before;
 	s->await_ready = true;
 }
 

@@ -29,8 +29,9 @@ void session_reply_done(struct session *s)
 		ledger_flush_invented(s);
 }
 
-/* PostgreSQL did not run this message: what it had presumed isn't so. */
-static void undo(struct session *s, struct owed *o)
+/* PostgreSQL did not run this message: what it had presumed isn't so. One that failed has ended the unnamed statement that it was
+ * to replace, one that was skipped has not. */
+static void undo(struct session *s, struct owed *o, bool skipped)
 {
 	struct backend *b = s->backend;
 
@@ -43,18 +44,24 @@ static void undo(struct session *s, struct owed *o)
 			names_remove(&s->names, o->name);
 		if (o->unnamed) {
 			b->unnamed = UNNAMED_UNKNOWN;
-			if (!o->ours)
+			if (!o->ours && skipped)
+				unnamed_restore(s, o);
+			else if (!o->ours)
 				unnamed_forget(s);
 		}
 		break;
 	case OWED_CLOSE:
 		if (o->on_set)
 			set_add(&b->prepared, o->stmt);
-		if (o->unnamed)
+		if (o->unnamed) {
 			b->unnamed = UNNAMED_UNKNOWN;
+			if (!o->ours)
+				unnamed_restore(s, o);
+		}
 		break;
 	case OWED_QUERY: /* in the middle of a batch */
 		b->unnamed = UNNAMED_UNKNOWN;
+		unnamed_restore(s, o);
 		query_clear(s);
 		s->await_ready = false;
 		break;
@@ -82,7 +89,7 @@ bool ledger_skip(struct session *s)
 	while (n < l->count && ledger_at(l, n)->kind != OWED_SYNC)
 		n++;
 	for (size_t i = n; i-- > 0;)
-		undo(s, ledger_at(l, i));
+		undo(s, ledger_at(l, i), i > 0);
 	while (n--)
 		ledger_pop(l);
 	return l->count;

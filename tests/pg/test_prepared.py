@@ -475,3 +475,17 @@ def test_sql_result_type_changed_by_ddl(s):
     b.q("PREPARE p1 AS SELECT * FROM scratch.changing")
     b.q("EXECUTE p1")
     a.q("EXECUTE p1")
+
+
+@scenario("unnamed statement")
+def test_one_that_was_skipped_replaces_nothing(s):
+    """After an error PostgreSQL skips to Sync: what would have replaced or closed the unnamed statement did not."""
+    a = s.client("a")
+    a.parse("", "SELECT 'first'::text").execute("none").parse("", "SELECT 'second'::text").bind().execute().sync().go()
+    a.bind("", "").execute().sync().go()
+    a.execute("none").close_("S", "").parse("", "SELECT 'third'::text").parse("", "SELECT 'fourth'::text").sync().go()
+    a.bind("", "").execute().sync().go()
+    a.execute("none").query("SELECT 'skipped'").sync().go()
+    a.bind("", "").execute().sync().go()
+    a.parse("", "SELECT 'fifth'::text").parse("", "SELEC").parse("", "SELECT 'sixth'::text").sync().go()
+    a.bind("", "").execute().sync().go()
