@@ -69,10 +69,12 @@ class Bench:
         steps, answers = [], []
         try:
             for step in generator.steps():
+                steps.append(step)
                 events = stand.play(step)
                 generator.after(step, stand.players[step.client], events)
-                steps.append(step)
                 answers.append(events)
+        except rawpg.Deadline:
+            raise AssertionError("seed %d: the program hangs by itself:\n%s" % (seed, "\n".join(s.text() for s in steps))) from None
         finally:
             stand.close()
         return steps, answers

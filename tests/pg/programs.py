@@ -15,6 +15,9 @@ WITHOUT = {
     "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
     "own views": "pg_prepared_statements, pg_cursors and pg_listening_channels() show what is on the server connection",
+    "nested names": "EXECUTE of a statement that is itself a PREPARE of a name in use",
+    "pg_temp": "whether a schema pg_temp exists is a backend's own past",
+    "NULL": "set_config(…, NULL, …) goes back to the server's value, not the startup packet's",
     "out of sight": "what functions, triggers and views do to the session is not seen",
 }
 
@@ -263,7 +266,8 @@ class Words:
     def ddl(self, client):
         return Statement(self.rng.choice([
             "ALTER TABLE shape ADD COLUMN IF NOT EXISTS extra int", "ALTER TABLE shape DROP COLUMN IF EXISTS extra",
-            "ALTER TABLE shape ALTER COLUMN n TYPE bigint", "ALTER TABLE shape ALTER COLUMN n TYPE int"]), "prepared statements", alone=True)
+            "ALTER TABLE shape ALTER COLUMN n TYPE bigint", "ALTER TABLE shape ALTER COLUMN n TYPE int", "SELECT * FROM shape",
+            "PREPARE p1 AS SELECT * FROM shape", "PREPARE p2 AS TABLE shape"]), "prepared statements", alone=True)
 
 
 WEIGHTS = {"setting": 26, "read": 22, "transaction": 16, "role": 5, "error": 4, "write": 5, "sql_prepare": 8, "cursor": 6, "lock": 6, "temp": 6,
@@ -323,11 +327,13 @@ class Generator:
 
     def step(self, client, ops, statements=(), **more):
         pins = fold(more.pop("pins", ()), *(s.pins for s in statements))
-        if any("EXECUTE" in s.sql for s in statements):
+        executes = any("EXECUTE" in s.sql for s in statements)
+        if executes:
             pins |= self.made[client]
         frees = statements[0].frees if len(statements) == 1 else frozenset()
         rows = tuple(s.row for s in statements) + tuple(more.pop("rows", ()))
-        return Step(client, tuple(ops), pins=pins, frees=frees, rows=rows, alone=any(s.alone for s in statements), **more)
+        return Step(client, tuple(ops), pins=pins, frees=frees, rows=rows,
+                    alone=any(s.alone for s in statements) or executes and self.shaped[client], **more)
 
     # ways to say them ------------------------------------------------------------------------------------------
 
@@ -387,8 +393,8 @@ class Generator:
             made, said = [("parse", name, sql, oids)], []
         else:
             s = self.statement(client)
-            if s.simple:
-                return self.by_query(client)
+            if s.simple or s.alone or (name and s.sql.startswith("PREPARE")):  # PREPARE within a statement of that name: WITHOUT
+                return self.step(client, [("query", s.sql)], [s])
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
         return self.step(client, ops + [("sync",)], said, rows=["prepared statements" if name else "unnamed statement"])
@@ -484,6 +490,7 @@ class Generator:
     def steps(self):
         """Yields steps; after() has to be told the answer to each before the next."""
         self.made = [frozenset()] * self.count
+        self.shaped = [False] * self.count
         for _ in range(self.length):
             linked = [n for n in range(self.count) if self.holding.linked(n)]
             choice = linked if len(linked) >= self.slots else list(range(self.count))
@@ -494,6 +501,7 @@ class Generator:
             step = self.next(client)
             if any(op[0] == "parse" for op in step.ops):
                 self.made[client] |= step.pins
+            self.shaped[client] |= step.alone
             yield step
         yield from self.closing()
 
