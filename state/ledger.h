@@ -37,7 +37,7 @@ struct owed {
 	struct stmt *stmt; /* PARSE, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
 	struct unnamed_stmt *before; /* PARSE, CLOSE, QUERY: what the unnamed statement was; owned; NULL: there was none, or nothing can skip this */
 	char *name;	/* PARSE, INVENTED: the client's name for it that changed; owned */
-	struct portal *portal; /* EXECUTE: borrowed from the session; NULL when it has no effects */
+	struct portal *portal; /* EXECUTE: a reference, the session's to count; NULL when it has no effects */
 };
 
 struct ledger {

@@ -96,8 +96,10 @@ void unnamed_restore(struct session *s, struct owed *o)
 	}
 }
 
-static void portal_free(struct portal *p)
+static void portal_release(struct portal *p)
 {
+	if (!p || --p->refs)
+		return;
 	if (p->effects)
 		effects_release(p->effects);
 	stmt_release(p->target);
@@ -124,15 +126,8 @@ void portal_drop(struct session *s, const char *name)
 		if (!strcmp((*at)->name, name)) {
 			struct portal *p = *at;
 
-			/* An Execute under way may still need what it says. */
-			for (size_t i = 0; s->backend && i < s->backend->owed.count; i++)
-				if (ledger_at(&s->backend->owed, i)->portal == p) {
-					free(p->name);
-					p->name = strdup("\x01");
-					return;
-				}
 			*at = p->next;
-			portal_free(p);
+			portal_release(p);
 			return;
 		}
 }
@@ -145,9 +140,23 @@ struct portal *portal_put(struct session *s, const char *name)
 	p = calloc(1, sizeof *p);
 	if (!p || !(p->name = strdup(name)))
 		abort();
+	p->refs = 1;
 	p->next = s->portals;
 	s->portals = p;
 	return p;
+}
+
+void owed_portal(struct owed *o, struct portal *p)
+{
+	o->portal = p;
+	if (p)
+		p->refs++;
+}
+
+void owed_pop(struct session *s)
+{
+	portal_release(ledger_head(&s->backend->owed)->portal);
+	ledger_pop(&s->backend->owed);
 }
 
 void portals_clear(struct session *s)
@@ -158,7 +167,7 @@ void portals_clear(struct session *s)
 		struct portal *p = s->portals;
 
 		s->portals = p->next;
-		portal_free(p);
+		portal_release(p);
 	}
 }
 
@@ -284,7 +293,7 @@ bool session_unlink(struct session *s)
 	if (s->through)
 		clean = b->status == 'I' && !b->copy_in && !b->copy_both && !s->ready_owed && !s->task && !b->owed.count && !b->batch;
 	while (b->owed.count)
-		ledger_pop(&b->owed);
+		owed_pop(s);
 	if (s->through)
 		b->kept = 0;
 	b->session = NULL;

@@ -109,6 +109,7 @@ struct rule_refusal {
 
 struct portal {
 	struct portal *next;
+	size_t refs; /* the session's, while it has the name, and those of Executes that are owed */
 	char *name;
 	const struct effects *effects;
 	struct stmt *target;	/* of an EXECUTE */

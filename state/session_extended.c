@@ -676,7 +676,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	    listen_execute(s, &p->effects->stmts[0]) == SESSION_HOLD)
 		return SESSION_HOLD;
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);
-	o->portal = p;
+	owed_portal(o, p);
 	b->batch = true;
 	forward_raw(s, m);
 	if (p)

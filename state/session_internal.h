@@ -43,6 +43,8 @@ struct portal *portal_find(struct session *s, const char *name);
 struct portal *portal_put(struct session *s, const char *name);
 void portal_drop(struct session *s, const char *name);
 void portals_clear(struct session *s);
+void owed_portal(struct owed *o, struct portal *p); /* o is to Execute p, which may be NULL */
+void owed_pop(struct session *s); /* the head, with its portal */
 void unnamed_forget(struct session *s);
 /* The unnamed statement makes way for what is sent next. Where an error in an earlier message may make PostgreSQL skip that, what
  * was there is set aside, for the ledger's entry (`before`). */

@@ -20,7 +20,7 @@ void ledger_flush_invented(struct session *s)
 /* What was invented after this reply is written by session_reply_done(), when the reply itself has gone. */
 static void pop(struct session *s)
 {
-	ledger_pop(&s->backend->owed);
+	owed_pop(s);
 }
 
 void session_reply_done(struct session *s)
@@ -91,7 +91,7 @@ bool ledger_skip(struct session *s)
 	for (size_t i = n; i-- > 0;)
 		undo(s, ledger_at(l, i), i > 0);
 	while (n--)
-		ledger_pop(l);
+		owed_pop(s);
 	return l->count;
 }
 

@@ -134,6 +134,20 @@ static void a_setting_local_to_its_transaction_is_left_to_postgresql(void **stat
 	assert_int_equal(w.counters.observations, 0);
 }
 
+static void portals_bound_anew_in_a_long_transaction_do_not_pile_up(void **state)
+{
+	size_t n = 0;
+
+	client_says(&w, 0, "Q:BEGIN", "C(BEGIN) Z(T)");
+	client_says(&w, 0, "P::SELECT pg_advisory_lock(1)|B::|E:|B::|E:|B::|E:|S|B:p:|E:p|C:P:p|B:p:|E:p|S",
+		    "1 2 D() C(SELECT 1) 2 D() C(SELECT 1) 2 D() C(SELECT 1) Z(T) 2 D() C(SELECT 1) 3 2 D() C(SELECT 1) Z(T)");
+	for (const struct portal *p = w.clients[0].s.portals; p; p = p->next)
+		n++;
+	assert_int_equal(n, 2); /* the unnamed one and p */
+	client_says(&w, 0, "Q:COMMIT", "C(COMMIT) Z(I)");
+	assert_null(w.clients[0].s.portals);
+}
+
 static void a_reset_goes_back_to_the_clients_own_startup_value(void **state)
 {
 	client_start_with(&w, 0, "timezone", "mine");
@@ -348,6 +362,7 @@ int main(void)
 		T(a_set_behind_the_end_of_a_transaction_in_one_query_is_asked_about),
 		T(a_savepoint_rolled_back_makes_it_ask),
 		T(a_setting_local_to_its_transaction_is_left_to_postgresql),
+		T(portals_bound_anew_in_a_long_transaction_do_not_pile_up),
 		T(a_reset_goes_back_to_the_clients_own_startup_value),
 		T(drivers_reset_batches_are_answered_without_a_backend),
 		T(discard_all_in_a_transaction_is_for_postgresql_to_refuse),
