@@ -45,7 +45,8 @@ struct session_counters {
 	uint64_t replay_trips;	   /* round trips that clients have waited for settings and statements to be there again */
 };
 
-enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20 }; /* bytes */
+enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20,
+       OBSERVED_MAX = 4 << 20 }; /* bytes */
 
 enum pin_reason {
 	PIN_CURSOR = 1 << 0,

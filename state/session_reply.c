@@ -578,9 +578,20 @@ static enum reply_verdict in_execute(struct session *s, struct owed *o, const st
 	}
 }
 
-static enum reply_verdict in_ours(struct session *s, const struct client_message *m)
+/* What a client has set may be of any size; what is remembered of it may not. */
+static enum reply_verdict observed_too_much(struct session *s, uint32_t *events)
+{
+	s->refusal_code = "54000";
+	s->refusal = "this session's settings are too large to be carried to another server connection";
+	*events |= EVENT_BROKEN;
+	return REPLY_SWALLOW;
+}
+
+static enum reply_verdict in_ours(struct session *s, const struct client_message *m, uint32_t *events)
 {
 	if (s->task == TASK_OBSERVE && m->type == 'D') {
+		if (m->len > OBSERVED_MAX - buf_len(&s->task_rows))
+			return observed_too_much(s, events);
 		if (m->have < m->len)
 			return REPLY_WHOLE;
 		buf_add(&s->task_rows, m->body, m->len);
@@ -627,7 +638,7 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 		break;
 	case OWED_QUERY:
 		if (ours)
-			return in_ours(s, m);
+			return in_ours(s, m, events);
 		verdict = in_query(s, m, events);
 		break;
 	case OWED_CALL:

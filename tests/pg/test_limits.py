@@ -458,3 +458,23 @@ def test_startup_parameters_postgresql_refuses(start_pooler):
         assert conn.value("SHOW statement_timeout") == "7s"
         assert conn.value("SELECT v FROM t") == "in s1"
     assert pooler.process.wait_line("startup parameter no_such_setting dropped")
+
+
+@pytest.mark.parametrize("many", (1, 30), ids=("one large setting", "many settings"))
+def test_settings_too_large_to_be_carried_end_their_client_and_are_not_held(pooler, many):
+    """Asked for, because the text doesn't tell them; each value is within what one reply may be, or not."""
+    size = 60 * 1000 * 1000 // many
+    with pooler.connect(1) as a, pooler.connect(1) as b:
+        before = peak(pooler)
+        events = a.q("SELECT " + ", ".join("length(set_config('my.large%d', repeat('x', %d), false))" % (i, size) for i in range(many)))
+        events += a.read_eof() if not a.closed else []
+        assert refusal(events) == ("FATAL", "54000", "this session's settings are too large to be carried to another server connection")
+        assert b.value("SELECT 1") == "1"
+        assert b.value("SELECT length(current_setting('my.large0', true)) > 0") != "t"
+        assert peak(pooler) - before < 32 * 1000
+
+
+def peak(pooler):
+    """Of the pooler's memory, in kB."""
+    with open("/proc/%d/status" % pooler.process.pid) as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1])
