@@ -2,7 +2,7 @@
 /* A session between a hostile client and a hostile server: whatever either says, in any order and cut anywhere, every
  * byte that goes on is part of a message, no reply reaches a client that was not owed it, and nothing is kept.
  *
- * Input: a byte of flags, then records. First byte modulo 4: 0 a client's message (type, length, body), 1 a server's
+ * Input: a byte of flags (1, 2: nothing is carried; 4: startup settings; 8: rules, made of what is above), then records. First byte modulo 4: 0 a client's message (type, length, body), 1 a server's
  * (likewise), 2 that many bytes of a client's stream as they are, 3 what the server owes next, by one more byte: as it
  * should be, an error, or ReadyForQuery in some state. */
 #include <stdlib.h>
@@ -277,10 +277,33 @@ static void play(struct run *r, struct reader in)
 	}
 }
 
+/* Some of each action; with strict's word on pins every other time. */
+static void make_rules(struct state_rules *rules, struct pin_limit *limit, uint8_t flags)
+{
+	static const char *const applications[] = { NULL, "mine, yours" };
+	unsigned seed = flags >> 4;
+
+	*rules = *rules_normal();
+	for (unsigned i = 0; i < RULE_KINDS; i++)
+		rules->action[i] = (uint8_t)(RULE_CARRY + (seed * (2 * i + 1) + i) % 4);
+	rules->no_pins = seed % 2;
+	rules->whole_session = seed % 8 == 6;
+	rules->applications = applications[seed % 3 == 1];
+	rules->database = "d'\\$pgporter$";
+	rules->user = "\xc3(";
+	rules->from[RULE_LOCK] = FROM_USER;
+	rules_complete(rules);
+	limit->max = (int)seed / 4;
+	limit->count = limit->max > 1 ? 1 : 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run r = { 0 };
 	uint8_t flags = size ? data[0] : 0;
+	struct state_rules rules;
+	struct pin_limit limit = { 0 };
+	int others;
 
 	r.store.settings = settings_store_new();
 	r.store.stmts = stmt_store_new();
@@ -289,6 +312,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r.s.generation = &r.generation;
 	r.s.through = flags & 1;
 	r.s.carry = !(flags & 3);
+	make_rules(&rules, &limit, flags);
+	others = limit.count;
+	if (flags & 8)
+		session_rules_set(&r.s, &rules, &limit, r.s.carry);
 	if (flags & 4) {
 		session_start_with(&r.s, "timezone", "mine");
 		session_start_with(&r.s, "app.x", "mine");
@@ -298,6 +325,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	play(&r, reader_of(data + (size > 0), size - (size > 0)));
 	session_unlink(&r.s);
 	session_release(&r.s);
+	must(limit.count == others);
 	backend_release(&r.b);
 	must(!stmt_store_count(r.store.stmts));
 	must(settings_store_count(r.store.settings) == 1);
