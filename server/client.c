@@ -361,7 +361,7 @@ static void fail_as_refused(struct client *c)
 {
 	const struct rule_refusal *why = c->session.refused;
 
-	if (why && why->code == c->session.refusal_code)
+	if (why && c->session.refusal == why->message)
 		client_fail(c, why->code, why->message, why->detail, why->hint);
 	else
 		client_fail(c, c->session.refusal_code, c->session.refusal, NULL, NULL);
@@ -436,16 +436,27 @@ static void begin_query(struct client *c, char type)
 	}
 }
 
+static void log_refusal(struct client *c)
+{
+	c->session.refused_now = false;
+	if (c->worker->config->log_pooler_errors)
+		client_log(c, LOG_LEVEL_WARNING, "statement refused: %s (%s)", c->session.refused->message, c->session.refused->detail);
+}
+
 /* Takes one message; false when the pump has to stop. partial: it was begun, and its backend is kept for it. */
 static bool one_message(struct client *c, const struct client_message *m, bool *partial)
 {
 	struct buf *in = &c->stream.in;
+	enum session_verdict verdict;
 
 	if (m->type == 'Q' && c->worker->config->disable_pqexec) {
 		client_fail(c, "08P01", "PQexec disallowed", NULL, NULL);
 		return false;
 	}
-	switch (session_from_client(&c->session, m)) {
+	verdict = session_from_client(&c->session, m);
+	if (c->session.refused_now)
+		log_refusal(c);
+	switch (verdict) {
 	case SESSION_NEXT:
 	case SESSION_STREAM:
 		begin_query(c, m->type);

@@ -235,7 +235,8 @@ struct session {
 	bool await_copy_end; /* CopyDone or CopyFail was sent in an extended COPY */
 	uint32_t ready_owed; /* session pooling: Queries and Syncs not answered yet */
 	const char *refusal_code, *refusal; /* after SESSION_REFUSE or EVENT_BROKEN */
-	struct rule_refusal *refused;	    /* where a rule is the reason: all of it; else NULL */
+	struct rule_refusal *refused;	    /* by rule, last time; NULL: never */
+	bool refused_now;		    /* a statement just was, for the log; the caller's to take back */
 };
 
 struct client_message {

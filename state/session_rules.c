@@ -370,6 +370,13 @@ static void raise_sql(struct buf *sql, const struct rule_refusal *why)
 	buf_printf(sql, "ERRCODE='%s';END$pgporter$", why->code);
 }
 
+static void remember_refusal(struct session *s, const struct rule_refusal *why)
+{
+	if (!s->refused && !(s->refused = malloc(sizeof *s->refused)))
+		abort();
+	*s->refused = *why;
+}
+
 /* Nothing is open on a backend that the error would have to end. */
 static bool answer_here(const struct session *s)
 {
@@ -384,6 +391,8 @@ enum session_verdict rules_refuse(struct session *s, const struct client_message
 	bool alone = m->type == 'Q' || m->type == 'F';
 
 	s->counters->refused++;
+	remember_refusal(s, why);
+	s->refused_now = true;
 	if (answer_here(s)) {
 		msg_report(s->to_client, 'E', "ERROR", why->code, why->message, *why->detail ? why->detail : NULL,
 			   *why->hint ? why->hint : NULL);
@@ -508,9 +517,7 @@ static uint32_t pins_of_settings(const struct session *s)
 
 static void broken(struct session *s, const struct rule_refusal *why, uint32_t *events)
 {
-	if (!s->refused && !(s->refused = malloc(sizeof *s->refused)))
-		abort();
-	*s->refused = *why;
+	remember_refusal(s, why);
 	s->refusal_code = s->refused->code;
 	s->refusal = s->refused->message;
 	s->counters->refused++;

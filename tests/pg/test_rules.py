@@ -104,6 +104,7 @@ def test_refuse_sends_the_statement_back_and_names_the_rule(pooler, kind):
         assert conn.status == "I" and conn.value("SELECT 1") == "1"
         assert not pins(pooler, kind + "_refuse")
     assert counter(pooler, "refused") == before + 1
+    assert pooler.process.wait_line("statement refused: .*state_%s = refuse" % kind)
 
 
 @pytest.mark.parametrize("kind", TOUCHES)
