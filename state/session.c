@@ -539,7 +539,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 	}
 }
 
-/* What a rule refuses need not wait for a backend, nor for its settings. */
+/* What a rule refuses need not wait for a backend and its settings. */
 static bool refused_early(struct session *s, const struct client_message *m, enum session_verdict *verdict)
 {
 	struct reader r = reader_of(m->body, m->have);
@@ -721,8 +721,6 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return answer_unlinked(s, m, &verdict) || refused_early(s, m, &verdict) ? verdict : SESSION_LINK;
 	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
-	if (s->want != b->have && refused_early(s, m, &verdict))
-		return verdict;
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);
