@@ -1,12 +1,14 @@
 """Rules: what operators decide about session state and pins, each seen to work on a real PostgreSQL."""
 
 import re
+import threading
 import time
 
 import pytest
 
 import rawpg
 import servers
+import test_limits as limits
 
 pytestmark = pytest.mark.skipif(servers.POOLER != "pgporter", reason="pgporter's rules")
 
@@ -721,3 +723,48 @@ def test_an_execute_is_what_its_statement_is(start_pooler):
         conn.bind("", "locks_too").execute().sync()
         assert fields(conn.go())["C"] == "0A000" and conn.status == "E"
         conn.q("ROLLBACK")
+
+
+def test_limits_hold_and_nobody_starves_while_clients_pin_and_unpin(start_pooler, cluster):
+    """Lockers come and go, pinned and not; others run transactions. PostgreSQL is watched all the while."""
+    pooler = start_pooler(databases={"d": "pool_size=2 pin_pool_size=2 max_pins=2"})
+    over, failures, done, refused = threading.Event(), [], [0] * 8, [0]
+
+    def locker(number, conn):
+        while not over.is_set():
+            events = conn.q("SELECT pg_advisory_lock(%d)" % (7800 + number))
+            if fields_or_none(events):
+                assert fields(events)["C"] == "53400"
+                refused[0] += 1
+                continue
+            assert conn.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == "1"
+            fine(conn.q("SELECT pg_advisory_unlock(%d)" % (7800 + number)))
+            done[number] += 1
+
+    def worker(number, conn):
+        while not over.is_set():
+            for sql in ("BEGIN", "SELECT pg_sleep(0.002)", "COMMIT"):
+                fine(conn.q(sql))
+            done[number] += 1
+
+    def run(play, number):
+        try:
+            with pooler.connect(database="d") as conn:
+                play(number, conn)
+        except Exception as failure:  # told by the test itself
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(locker if number < 4 else worker, number)) for number in range(8)]
+    with limits.Watch(cluster) as watch:
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        over.set()
+        for thread in threads:
+            thread.join(10)
+    assert not failures, failures
+    assert 3 <= watch.most("app") <= 4 and all(done) and refused[0], (watch.most("app"), done, refused)
+    until(lambda: not pins(pooler, "d"))
+    until(lambda: [row["sv_pinned"] for row in pooler.show("POOLS") if row["database"] == "d"] == ["0"])
+    with pooler.connect(database="d") as conn:
+        fine(conn.q("SELECT pg_advisory_lock(7800)"))
