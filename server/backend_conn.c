@@ -494,6 +494,8 @@ static void linked_pump(struct backend_conn *b)
 	}
 	if (b->state != CONN_DEAD)
 		forward_run(&f);
+	if (b->told_fatal && b->state != CONN_DEAD) /* who was told that it is over shall not go on elsewhere */
+		conn_close(b, "server ended the session");
 	if (c->state == CLIENT_DEAD)
 		return;
 	worker_dirty(b->worker, &c->stream);

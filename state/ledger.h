@@ -34,9 +34,10 @@ struct owed {
 	char reply;	/* INVENTED: '1' or '3' */
 	bool on_set;	/* PARSE: stmt was put in the backend's set; CLOSE: it was taken out */
 	bool unnamed;	/* PARSE, CLOSE of the unnamed statement */
-	struct stmt *stmt; /* PARSE, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
+	bool taken;	/* PARSE of a name that `stmt` has: PostgreSQL will refuse it */
+	struct stmt *stmt; /* PARSE, BIND, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
 	struct unnamed_stmt *before; /* PARSE, CLOSE, QUERY: what the unnamed statement was; owned; NULL: there was none, or nothing can skip this */
-	char *name;	/* PARSE, INVENTED: the client's name for it that changed; owned */
+	char *name;	/* PARSE, BIND, INVENTED: what the client calls it; owned */
 	struct portal *portal; /* EXECUTE: a reference, the session's to count; NULL when it has no effects */
 };
 

@@ -311,8 +311,31 @@ bool session_unlink(struct session *s)
 	return clean;
 }
 
+/* A startup setting as PostgreSQL has taken it: half a DateStyle, given back by RESET, would be put on top of another half. */
+static void base_as_reported(struct session *s, const struct settings *reported)
+{
+	const struct settings *given = settings_retain(s->base);
+	struct backend *b = s->backend;
+
+	for (size_t i = 0; i < settings_size(given); i++) {
+		const char *value = settings_get_nocase(reported, settings_name_at(given, i));
+
+		if (value && strcmp(settings_name_at(given, i), "session_authorization"))
+			settings_set(&s->base, settings_name_at(given, i), value);
+	}
+	settings_assign(&s->settings, s->base);
+	settings_assign(&s->want, s->base);
+	settings_assign(&s->effective, s->base);
+	if (b && b->have == given && b->applied == given) {
+		settings_assign(&b->have, s->base);
+		settings_assign(&b->applied, s->base);
+	}
+	settings_release(given);
+}
+
 void session_welcome(struct session *s, const struct settings *reported)
 {
+	base_as_reported(s, reported);
 	settings_assign(&s->reported, reported);
 	settings_assign(&s->base_reported, reported);
 }

@@ -201,6 +201,9 @@ void send_difference(struct session *s, const struct settings *from, const struc
 {
 	struct changes first = { 0 }, rest = { 0 };
 
+	/* What came with the startup packet may be half of one, for PostgreSQL's own other half and not for another client's. */
+	if (s->task == TASK_LOGIN && settings_get(from, "datestyle") && differs(from, to, "datestyle"))
+		change_add(&rest, "datestyle", NULL);
 	changes_between(from, to, &first, &rest);
 	send_changes(s, &first, local);
 	send_changes(s, &rest, local);

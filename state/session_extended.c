@@ -184,6 +184,7 @@ static void put_tail_renamed(struct session *s, struct parse *p, const struct st
 static void parse_substitute(struct session *s, struct parse *p)
 {
 	const struct stmt_effects *row = p->effects->n == 1 ? &p->effects->stmts[0] : NULL;
+	struct buf set = { 0 };
 	struct stmt *st;
 
 	if (!row)
@@ -209,6 +210,14 @@ static void parse_substitute(struct session *s, struct parse *p)
 			return;
 		p->substitute = SUB_DISCARD_ALL;
 		put_tail(p, NOTHING_SQL);
+		return;
+	case STMT_RESET_LOCAL:
+		if (!row->name || !settings_get(s->base, row->name) || !put_set_local(&set, row->name, settings_get(s->base, row->name)))
+			return;
+		p->substitute = SUB_SET_DEFAULT;
+		buf_u8(&set, 0);
+		put_tail(p, (const char *)buf_head(&set));
+		buf_release(&set);
 		return;
 	case STMT_DISCARD_PLANS:
 		p->substitute = SUB_DISCARD_PLANS;
@@ -312,7 +321,9 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 	stmt_name(taken, name);
 	send_parse(s, name, p->tail, p->tail_len, false);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
-	if (!(o->name = strdup(p->name))) /* for the error's text */
+	o->stmt = stmt_retain(taken); /* for the error's text, and its name */
+	o->taken = true;
+	if (!(o->name = strdup(p->name)))
 		abort();
 	if (failed && !set_has(&s->backend->prepared, taken)) { /* unless it ends the transaction: then it must not stay */
 		ledger_push(&s->backend->owed, OWED_CLOSE, true);
@@ -510,13 +521,20 @@ static void bound_from(struct session *s, const char *portal, struct stmt *st)
 	s->bound = st ? stmt_retain(st) : NULL;
 }
 
+/* st: what the client calls `said`; NULL: nothing of a name. */
 static enum session_verdict send_bind(struct session *s, const struct client_message *m, const char *portal,
-				      const char *name, size_t taken)
+				      const char *name, size_t taken, struct stmt *st, const char *said)
 {
 	struct buf *out = s->backend->out;
+	struct owed *o;
 
 	s->backend->batch = true;
-	ledger_push(&s->backend->owed, OWED_BIND, false);
+	o = ledger_push(&s->backend->owed, OWED_BIND, false);
+	if (st) { /* for an error's text: other names may mean the same, or this one be closed by then */
+		o->stmt = stmt_retain(st);
+		if (!(o->name = strdup(said)))
+			abort();
+	}
 	s->counters->binds++;
 	if (!name)
 		return forward_raw(s, m);
@@ -567,11 +585,11 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		bound_from(s, portal, NULL);
 		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
 			    s->unnamed.own, r);
-		return send_bind(s, m, portal, NULL, 0);
+		return send_bind(s, m, portal, NULL, 0, NULL, NULL);
 	}
 	if (!st) { /* PostgreSQL does not know the name either, and says so */
 		portal_drop(s, portal);
-		return send_bind(s, m, portal, names_ours(name) ? NO_STMT : NULL, (size_t)(r.at - m->body));
+		return send_bind(s, m, portal, names_ours(name) ? NO_STMT : NULL, (size_t)(r.at - m->body), NULL, NULL);
 	}
 	st = stmt_of_today(s, name, st);
 	verdict = ensure_usable(s, st);
@@ -585,7 +603,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		bind_portal(s, portal, st->effects, st->substitute, NULL, st->target, r);
 	else
 		bind_portal(s, portal, st->effects, st->substitute, st->target, NULL, r);
-	return send_bind(s, m, portal, backend_name, (size_t)(r.at - m->body));
+	return send_bind(s, m, portal, backend_name, (size_t)(r.at - m->body), st, name);
 }
 
 /* ---- Describe, Execute, Close ---- */

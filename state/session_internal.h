@@ -72,6 +72,8 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 void query_instead(struct session *s, const char *sql, size_t len);
 /* A new text with a backend's name at a token. */
 void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
+/* SET LOCAL to a value; false, and nothing written, where that has no SET (sql_put_set()). */
+bool put_set_local(struct buf *out, const char *name, const char *value);
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);

@@ -44,6 +44,19 @@ void tell_truncated(struct session *s, const char *token, uint32_t len, const ch
 	msg_report(s->to_client, 'N', "NOTICE", "42622", text, NULL, NULL);
 }
 
+bool put_set_local(struct buf *out, const char *name, const char *value)
+{
+	struct buf sql = { 0 };
+	bool good = sql_put_set(&sql, name, value);
+
+	if (good) {
+		buf_text(out, "SET LOCAL ");
+		buf_add(out, buf_head(&sql) + 4, buf_len(&sql) - 4);
+	}
+	buf_release(&sql);
+	return good;
+}
+
 /* Back to the client's startup value. A SELECT of set_config(), where only that will do, takes a snapshot, which RESET doesn't. */
 static void put_reset(struct buf *out, const char *name, const char *value)
 {
@@ -240,6 +253,12 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		put_reset(&w->out, row->name, value);
 		w->changed = true;
 		return;
+	case STMT_RESET_LOCAL:
+		value = row->name ? settings_get(s->base, row->name) : NULL;
+		if (!value || s->backend->status == 'E' || !put_set_local(&w->out, row->name, value))
+			break;
+		w->changed = true;
+		return;
 	case STMT_RESET_ALL:
 		if (s->backend->status == 'E')
 			break;
@@ -302,6 +321,7 @@ static bool needs_rewrite(const struct session *s, const struct effects *e)
 		case STMT_DISCARD_PLANS:
 			return true;
 		case STMT_RESET:
+		case STMT_RESET_LOCAL:
 		case STMT_RESET_ALL:
 			if (settings_size(s->base))
 				return true;

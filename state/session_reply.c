@@ -40,7 +40,7 @@ static void undo(struct session *s, struct owed *o, bool skipped)
 	case OWED_EXECUTE:
 		if (o->on_set)
 			set_remove(&b->prepared, o->stmt);
-		if (o->name && names_find(&s->names, o->name) == o->stmt)
+		if (o->name && !o->taken && names_find(&s->names, o->name) == o->stmt)
 			names_remove(&s->names, o->name);
 		if (o->unnamed) {
 			b->unnamed = UNNAMED_UNKNOWN;
@@ -104,6 +104,8 @@ static const char *name_said(struct session *s, uint64_t id)
 	const struct stmt *st = o && o->name ? names_find(&s->names, o->name) : NULL;
 
 	if (st && st->id == id)
+		return o->name;
+	if (o && o->name && o->stmt && o->stmt->id == id) /* which may have lost the name since */
 		return o->name;
 	if (o && o->kind == OWED_EXECUTE && o->portal && o->portal->own && o->portal->own->id == id)
 		return o->portal->effects->stmts[0].name;
