@@ -24,7 +24,7 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san regress
+.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san sim regress sim
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -46,6 +46,10 @@ links_said = $(shell sed -n '1s,^/\* links: \(.*\) \*/$$,\1,p' $(1))
 $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<)) -lcmocka
+
+$(BUILD)/sim: tests/sim/sim.c $(wildcard tests/sim/*.[ch] parser/*.[ch] state/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 
 # The same harness twice: with its own main, which replays files given to it, and as a libFuzzer program (clang).
 $(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
@@ -69,6 +73,11 @@ check: unit replay ## units, fuzz corpora, layering, option tables: no PostgreSQ
 	@/usr/bin/python3 tests/check_options.py
 	@/usr/bin/python3 tests/check_options.py --used
 
+SIM_COUNT ?= 500000
+sim: $(BUILD)/sim ## sessions, pools and backends against a model of PostgreSQL: SIM_COUNT seeds from SIM_SEED on
+	@$(BUILD)/sim $(wildcard tests/sim/seeds/*.txt)
+	@$(BUILD)/sim --seed $(or $(SIM_SEED),1) --count $(SIM_COUNT)
+
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
 
 pg: all ## real PostgreSQL and real drivers: the same scenario directly and through pgporter
@@ -84,6 +93,7 @@ fuzz: $(FUZZERS:%=build/fuzz/%) ## each parser of input for FUZZ_SECONDS under A
 SAN_TESTS := test_protocol.py test_prepared.py test_pooling.py
 san: ## units, corpora and the tests that stress most, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory SAN=address,undefined all unit replay
+	@$(MAKE) --no-print-directory SAN=address,undefined SIM_COUNT=10000 sim
 	@PGPORTER=$(abspath build/address-undefined/pgporter) $(PYTEST) $(SAN_TESTS:%=tests/pg/%) -k "not pool2"
 
 deps: ## install what is missing on Debian 12, as root or with sudo
@@ -93,6 +103,7 @@ test: ## all tests, what they need installed: check, pg, fuzz for a short while,
 	@tests/deps.sh build test fuzz
 	@$(MAKE) --no-print-directory DEV=1 all
 	@$(MAKE) --no-print-directory DEV=1 check
+	@$(MAKE) --no-print-directory DEV=1 sim
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory DEV=1 san
 	@$(MAKE) --no-print-directory DEV=1 red
