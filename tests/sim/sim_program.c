@@ -10,11 +10,11 @@
 enum {
 	OUT_CUSTOM_NULL = 1 << 0, /* (1) a custom setting another client has set reads '' instead of NULL */
 	OUT_CONFIG_NULL = 1 << 1, /* set_config(name, NULL, false) goes to the server's default, not to the client's startup value */
-	OUT_SKIPPED_UNNAMED = 1 << 2, /* a Parse that was skipped after an error has taken the unnamed statement from before with it */
+	OUT_DEALLOCATE_LATER = 1 << 2, /* DEALLOCATE of a name that was not there at its Parse and is at its Bind */
 	OUT_SNAPSHOT = 1 << 3, /* what goes as a no-op (DISCARD PLANS, DEALLOCATE …) takes no snapshot: SET TRANSACTION is allowed after it */
 	OUT_ROLLED_BACK_TO = 1 << 4, /* after ROLLBACK TO, a statement prepared in the middle of a pipeline takes back SET LOCALs as they were before it */
 };
-static const unsigned left_out = OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_SKIPPED_UNNAMED | OUT_SNAPSHOT | OUT_ROLLED_BACK_TO;
+static const unsigned left_out = OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ROLLED_BACK_TO;
 
 /* ---- settings and their values ---- */
 
@@ -254,13 +254,12 @@ static bool is_left_out(const char *text)
 		const char *part;
 	} shows[] = {
 		{ OUT_CUSTOM_NULL, "SELECT current_setting('%c'" }, { OUT_CUSTOM_NULL, "SHOW %c" }, { OUT_CONFIG_NULL, "NULL, false)" },
-		{ OUT_SKIPPED_UNNAMED, "D:S:|S" },
 	};
 
 	for (size_t i = 0; i < sizeof shows / sizeof *shows; i++)
 		if (left_out & shows[i].out && strstr(text, shows[i].part))
 			return true;
-	return left_out & OUT_SKIPPED_UNNAMED && !strncmp(text, "B::|", 4);
+	return false;
 }
 
 /* ---- generation ---- */
@@ -386,6 +385,8 @@ static void choose_features(struct maker *m)
 		some &= ~(1ull << F_PATH | 1ull << F_TEMP | 1ull << F_DISCARD);
 	if (some >> F_ISOLATION & 1 && left_out & OUT_SNAPSHOT)
 		some &= ~(1ull << F_DISCARD | 1ull << F_SQL_PREPARE | 1ull << F_RESET_BATCH);
+	if (some >> F_SQL_PREPARE & 1 && left_out & OUT_DEALLOCATE_LATER)
+		some &= ~(1ull << F_UNNAMED);
 	if (some >> F_SAVEPOINT & 1 && left_out & OUT_ROLLED_BACK_TO)
 		some &= ~(1ull << F_PREPARED | 1ull << F_SQL_PREPARE | 1ull << F_SET_CONFIG_BIND | 1ull << F_LITERAL | 1ull << F_PATH | 1ull << F_PIPELINE |
 			  1ull << F_LOCK | 1ull << F_UNNAMED);
