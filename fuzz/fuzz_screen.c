@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Holds the screen against the parser: what the screen clears must touch nothing that outlives its transaction, as
  * far as libpg_query can read it; what is clear at sight must be clear token by token; and our tokens must be those of
  * PostgreSQL's scanner. Input: lex_mode, text. */

@@ -97,7 +97,29 @@ bool effects_reset_batch(const struct effects *e)
 	return e->n > 0;
 }
 
-static const struct effects *parsed(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
+/* A text that can't be read may name words that the set knows of: their settings can be asked for. */
+static struct held *unreadable(const struct watch *w, const char *text, size_t len, unsigned lex_mode)
+{
+	struct held *h = held_new();
+	struct stmt_effects *row = held_row(h);
+
+	row->flags = TOUCH_OPAQUE;
+	row->len = (uint32_t)len;
+	effects_watch_unread(h, row, w, text, lex_mode);
+	h->e.flags = row->flags;
+	return h;
+}
+
+static bool nothing_in(const struct held *h)
+{
+	for (size_t i = 0; i < h->e.n; i++)
+		if (h->e.stmts[i].kind != STMT_PLAIN || h->e.stmts[i].flags || h->e.stmts[i].n_defined)
+			return false;
+	return true;
+}
+
+static const struct effects *parsed(struct effects_memory *m, const struct watch *w, const char *text, size_t len,
+				    unsigned lex_mode)
 {
 	const struct effects *e;
 	struct held *h;
@@ -109,42 +131,62 @@ static const struct effects *parsed(struct effects_memory *m, const char *text, 
 		return &opaque;
 	}
 	m->counters.parsed++;
-	h = effects_parse(m->parser, text, len, lex_mode);
+	h = effects_parse(m->parser, w, text, len, lex_mode);
 	if (h && !h->e.n) { /* blanks and comments */
 		held_free(h);
 		return &none;
 	}
 	m->counters.opaque += !h;
+	if (!h && w)
+		h = unreadable(w, text, len, lex_mode);
 	e = h ? &h->e : &opaque;
-	text_memory_add(m->texts, text, len, lex_mode, e, h ? h->bytes : 0);
+	if (h && w && nothing_in(h)) { /* it only looked like it */
+		held_free(h);
+		h = NULL;
+		e = &none;
+	}
+	text_memory_add(m->texts, text, len, lex_mode, w ? watch_version(w) : 0, e, h ? h->bytes : 0);
 	return e;
+}
+
+/* w: what the text may name something of; NULL: nothing. */
+static const struct effects *in_full(struct effects_memory *m, const struct watch *w, const char *text, size_t len,
+				     unsigned lex_mode)
+{
+	const struct effects *e;
+
+	if (len <= BOUND_BYTES) {
+		e = text_memory_find(m->texts, text, len, lex_mode, w ? watch_version(w) : 0);
+		if (e) {
+			m->counters.hits++;
+			return e;
+		}
+		if (!screen_beyond_bounds(text, len, lex_mode))
+			return parsed(m, w, text, len, lex_mode);
+	}
+	m->counters.opaque++;
+	return w ? &unreadable(w, text, len, lex_mode)->e : &opaque;
 }
 
 const struct effects *effects_in_full(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
 {
-	const struct effects *e;
+	return in_full(m, NULL, text, len, lex_mode);
+}
 
-	if (len > BOUND_BYTES) {
-		m->counters.opaque++;
-		return &opaque;
+const struct effects *effects_watched(struct effects_memory *m, const struct watch *w, const char *text, size_t len,
+				      unsigned lex_mode)
+{
+	bool clear = screen_text(text, len, lex_mode) == SCREEN_CLEAR;
+	bool hit = w && (!clear || watch_count(w)) && watch_hits(w, text, len, lex_mode);
+
+	if (clear && !hit) {
+		m->counters.screened++;
+		return &none;
 	}
-	e = text_memory_find(m->texts, text, len, lex_mode);
-	if (e) {
-		m->counters.hits++;
-		return e;
-	}
-	if (screen_beyond_bounds(text, len, lex_mode)) {
-		m->counters.opaque++;
-		return &opaque;
-	}
-	return parsed(m, text, len, lex_mode);
+	return in_full(m, hit ? w : NULL, text, len, lex_mode);
 }
 
 const struct effects *effects_of(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode)
 {
-	if (screen_text(text, len, lex_mode) == SCREEN_CLEAR) {
-		m->counters.screened++;
-		return &none;
-	}
-	return effects_in_full(m, text, len, lex_mode);
+	return effects_watched(m, NULL, text, len, lex_mode);
 }

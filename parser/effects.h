@@ -6,8 +6,8 @@
  * is beyond the bounds or that the parser can't read is opaque: one statement with TOUCH_OPAQUE, whose outcome has to
  * be asked of PostgreSQL. Facts may say more than the text does, never less: that is fuzzed.
  *
- * A function's body, a view's query, a trigger are not seen: the text is all that is known. Of DO the body is text, which
- * is searched for the settings that it names; with TOUCH_OPAQUE, for all else in it.
+ * A function's body, a view's query, a trigger are not seen, unless a watch set says what they do: the text is all that is
+ * known. Of DO the body is text, which is searched for the settings that it names; with TOUCH_OPAQUE, for all else in it.
  *
  * The text is hostile; every answer is given for every input. Not thread-safe: one memory a worker. */
 #ifndef PGPORTER_PARSER_EFFECTS_H
@@ -78,6 +78,9 @@ enum {
 	TOUCH_ROLE_DEFAULTS = 1 << 14, /* ALTER ROLE/USER/DATABASE … SET, ALTER SYSTEM */
 	TOUCH_ROLE = 1 << 18, /* DROP ROLE, ALTER ROLE … RENAME: the names that mean nobody afterwards are in .touched */
 	TOUCH_DATABASE = 1 << 15, /* CREATE/DROP/ALTER DATABASE; name is the database, value its TEMPLATE if one is named */
+	TOUCH_LISTED = 1 << 20, /* settings that pg_settings lists may have changed: RESET ALL in a body that can be read */
+	TOUCH_COMMITS = 1 << 21, /* DO, CALL: what it did may be committed though it fails */
+	TOUCH_CATALOGUE = 1 << 22, /* functions, triggers, views and the like may be others now */
 };
 
 /* A setting that set_config() touches. Either the name is known, or it is Bind parameter number `param` (from 1). */
@@ -85,6 +88,13 @@ struct touched_setting {
 	char *name;   /* lower case; NULL: see param */
 	int param;    /* of the Bind message, or of EXECUTE where kind is STMT_PREPARE */
 	bool local;   /* is_local was literally true, or the setting ends with its transaction anyway */
+};
+
+/* parser/watch.h */
+struct defined_word {
+	char *word;
+	int when; /* enum watch_when */
+	struct watch_effect *does; /* owned */
 };
 
 struct stmt_effects {
@@ -105,6 +115,9 @@ struct stmt_effects {
 	uint32_t inner_flags;
 	struct touched_setting *touched;
 	size_t n_touched;
+	/* CREATE and ALTER: what others reach by these words from now on. With TOUCH_CATALOGUE; for watch_add(). */
+	struct defined_word *defined;
+	size_t n_defined;
 };
 
 struct effects {
@@ -115,7 +128,9 @@ struct effects {
 	uint64_t more_of_same; /* bit i (i < 64): row i belongs to the same statement, and so the same reply, as row i - 1 */
 };
 
+struct watch_effect;
 struct effects_memory; /* remembered effects of one worker */
+struct watch;
 
 struct effects_memory *effects_memory_new(size_t max_bytes);
 void effects_memory_free(struct effects_memory *m);
@@ -123,6 +138,11 @@ void effects_memory_free(struct effects_memory *m);
 /* The effects of text[0..len). The result is held for the caller: give it back with effects_release(). Never NULL.
  * A cleared text gives the one constant for "nothing" (n == 0, flags == 0), whatever number of statements it has. */
 const struct effects *effects_of(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode);
+/* The same with what only the database's catalogue tells (parser/watch.h): functions, tables and views that the text names
+ * add their effects to its statements', and the bodies of DO and the procedures of CALL are read with the functions that they
+ * call known. w may be NULL. */
+const struct effects *effects_watched(struct effects_memory *m, const struct watch *w, const char *text, size_t len,
+				      unsigned lex_mode);
 /* The same without the screen: transaction control and harmless statements get their rows as well. n == 0 only for a
  * text without statements. */
 const struct effects *effects_in_full(struct effects_memory *m, const char *text, size_t len, unsigned lex_mode);

@@ -3,7 +3,9 @@
 #define PGPORTER_PARSER_EFFECTS_INTERNAL_H
 
 #include "parser/effects.h"
+#include "parser/lex.h"
 #include "parser/tree.h"
+#include "parser/watch.h"
 
 /* Effects that are owned: every row, string and array is a malloc of its own. `e` comes first, so that the pointer
  * callers hold is the held one too. */
@@ -19,8 +21,19 @@ void held_free(struct held *h);
 struct stmt_effects *held_row(struct held *h); /* one more, zeroed; earlier rows may move */
 char *held_copy(struct held *h, const char *s, size_t n);
 
-/* Effects of a text that is within the bounds; the caller owns them. NULL: unreadable, or more than rows can say. */
-struct held *effects_parse(struct tree_parser *t, const char *text, size_t len, unsigned lex_mode);
+/* Effects of a text that is within the bounds; the caller owns them. NULL: unreadable, or more than rows can say. w: NULL,
+ * or what is watched. */
+struct held *effects_parse(struct tree_parser *t, const struct watch *w, const char *text, size_t len, unsigned lex_mode);
+
+/* effects_watch.c: what only the catalogue tells of a statement; text is the whole text. */
+void effects_watch_add(struct held *h, struct stmt_effects *row, const struct watch_effect *e);
+void effects_watch_row(struct held *h, struct stmt_effects *row, const struct watch *w, const PgQuery__Node *n, const char *text,
+		       unsigned lex_mode);
+void effects_watch_unread(struct held *h, struct stmt_effects *row, const struct watch *w, const char *text, unsigned lex_mode);
+void effects_watch_do(struct held *h, struct stmt_effects *row, const struct watch *w, const PgQuery__DoStmt *s, unsigned lex_mode);
+void effects_watch_call(struct stmt_effects *row, const struct watch *w, const PgQuery__CallStmt *s);
+void effects_watch_ddl(struct held *h, struct stmt_effects *row, const struct watch *w, const PgQuery__Node *n, const char *text,
+		       unsigned lex_mode);
 
 /* SET and RESET in all their forms, as rows added to h, each like row `like`. False: more than rows can say. */
 bool effects_read_set(struct held *h, const struct stmt_effects *like, const PgQuery__VariableSetStmt *s);
@@ -41,10 +54,10 @@ bool effects_read_body(const char *code, size_t len, bool backslash, void (*foun
 struct text_memory;
 struct text_memory *text_memory_new(size_t max_bytes);
 void text_memory_free(struct text_memory *m);
-/* With a reference for the caller, or NULL. The hash is kept for text_memory_add(), which follows a miss. */
-const struct effects *text_memory_find(struct text_memory *m, const char *text, size_t len, unsigned lex_mode);
-void text_memory_add(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, const struct effects *e,
-		     size_t effects_bytes);
+/* With a reference for the caller, or NULL. version: of the watch set that counted; 0: none. The hash is kept for text_memory_add(), which follows a miss. */
+const struct effects *text_memory_find(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, uint64_t version);
+void text_memory_add(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, uint64_t version,
+		     const struct effects *e, size_t effects_bytes);
 size_t text_memory_bytes(const struct text_memory *m);
 
 #endif

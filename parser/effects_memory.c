@@ -22,7 +22,7 @@ struct entry {
 	struct entry *chain;	   /* in its bucket */
 	struct entry *next, *prev; /* in its queue */
 	const struct effects *effects;
-	uint64_t hash;
+	uint64_t hash, version;
 	size_t bytes;
 	uint32_t len;
 	uint8_t lex_mode, hits;
@@ -188,12 +188,13 @@ static void grow(struct text_memory *m)
 	free(old);
 }
 
-const struct effects *text_memory_find(struct text_memory *m, const char *text, size_t len, unsigned lex_mode)
+const struct effects *text_memory_find(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, uint64_t version)
 {
-	uint64_t hash = XXH3_64bits_withSeed(text, len, m->seed + lex_mode);
+	uint64_t hash = XXH3_64bits_withSeed(text, len, m->seed + lex_mode + (version << 2));
 
 	for (struct entry *e = *bucket(m, hash); e; e = e->chain) {
-		if (e->hash != hash || e->len != len || e->lex_mode != lex_mode || memcmp(e->text, text, len))
+		if (e->hash != hash || e->len != len || e->lex_mode != lex_mode || e->version != version ||
+		    memcmp(e->text, text, len))
 			continue;
 		if (e->hits < HITS_MAX)
 			e->hits++;
@@ -203,8 +204,8 @@ const struct effects *text_memory_find(struct text_memory *m, const char *text, 
 	return NULL;
 }
 
-void text_memory_add(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, const struct effects *effects,
-		     size_t effects_bytes)
+void text_memory_add(struct text_memory *m, const char *text, size_t len, unsigned lex_mode, uint64_t version,
+		     const struct effects *effects, size_t effects_bytes)
 {
 	size_t bytes = sizeof(struct entry) + len + effects_bytes;
 	struct entry *e, **b;
@@ -222,6 +223,7 @@ void text_memory_add(struct text_memory *m, const char *text, size_t len, unsign
 	e->bytes = bytes;
 	e->len = (uint32_t)len;
 	e->lex_mode = (uint8_t)lex_mode;
+	e->version = version;
 	e->effects = effects_retain(effects);
 	memcpy(e->text, text, len);
 	e->kept = *ghost(m, e->hash) == e->hash;

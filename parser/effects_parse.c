@@ -16,7 +16,9 @@ enum {
 struct reading {
 	struct held *held;
 	struct stmt_effects row;
-	const char *text; /* the statement's own */
+	const struct watch *watch; /* what the catalogue tells; NULL: nothing */
+	const char *text; /* the whole text */
+	unsigned lex_mode;
 	bool backslash;	  /* standard_conforming_strings is off */
 	bool lost;	  /* something in it can't be told for certain */
 	const void **todo; /* messages still to be looked at: the walk must not recurse */
@@ -39,6 +41,12 @@ static void free_row(struct stmt_effects *row)
 	for (size_t i = 0; i < row->n_touched; i++)
 		free(row->touched[i].name);
 	free(row->touched);
+	for (size_t i = 0; i < row->n_defined; i++) {
+		free(row->defined[i].word);
+		watch_effect_release(row->defined[i].does);
+		free(row->defined[i].does);
+	}
+	free(row->defined);
 	free(row->name);
 	free(row->value);
 }
@@ -611,6 +619,10 @@ static void body_touches(void *reading, const char *name, bool local)
 /* Custom settings can't be listed afterwards, only asked for by name. */
 static void read_do(struct reading *r, const PgQuery__DoStmt *s)
 {
+	if (r->watch && watch_known(r->watch)) {
+		effects_watch_do(r->held, &r->row, r->watch, s, r->lex_mode);
+		return;
+	}
 	r->row.flags |= TOUCH_OPAQUE;
 	for (size_t i = 0; i < s->n_args; i++) {
 		const PgQuery__DefElem *d = s->args[i]->def_elem;
@@ -675,7 +687,7 @@ static bool read_session_statement(struct reading *r, const PgQuery__Node *n)
 		return true;
 	case PG_QUERY__NODE__NODE_CALL_STMT:
 		walk(r, n, WALK_CALLS);
-		r->row.flags |= TOUCH_OPAQUE;
+		effects_watch_call(&r->row, r->watch, n->call_stmt);
 		return true;
 	default:
 		return false;
@@ -851,13 +863,17 @@ static bool read_statement(struct reading *r, const PgQuery__RawStmt *s, size_t 
 	if (s->stmt->node_case == PG_QUERY__NODE__NODE__NOT_SET)
 		return false;
 	read_node(r, s->stmt);
+	if (r->watch && r->row.flags & TOUCH_DDL)
+		effects_watch_ddl(r->held, &r->row, r->watch, s->stmt, r->text, r->lex_mode);
+	if (r->watch)
+		effects_watch_row(r->held, &r->row, r->watch, s->stmt, r->text, r->lex_mode);
 	return add_row(r);
 }
 
-struct held *effects_parse(struct tree_parser *t, const char *text, size_t len, unsigned lex_mode)
+struct held *effects_parse(struct tree_parser *t, const struct watch *w, const char *text, size_t len, unsigned lex_mode)
 {
 	const PgQuery__ParseResult *tree = tree_parse(t, text, len, lex_mode & LEX_BACKSLASH);
-	struct reading r = { .text = text, .backslash = lex_mode & LEX_BACKSLASH };
+	struct reading r = { .watch = w, .text = text, .lex_mode = lex_mode, .backslash = lex_mode & LEX_BACKSLASH };
 	bool ok = tree != NULL;
 
 	r.held = held_new();

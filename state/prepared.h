@@ -29,6 +29,7 @@ struct stmt {
 	const struct settings *at_parse; /* all settings when it was parsed */
 	const struct effects *effects;
 	uint64_t generation;	 /* of the database's definitions when it was parsed */
+	uint64_t watched;	 /* version of the watch set that effects come from; 0: not looked at */
 	uint64_t owner;		 /* session that alone may use it; 0: anyone with the same */
 	const void *pool;	 /* whose backends have it: another database or user gives the text another meaning; compared only */
 	uint8_t *given;		 /* a text that EXECUTEs: the tail as the client gave it; its name may come to mean another */
@@ -71,6 +72,7 @@ struct unnamed_stmt {
 	struct buf tail, given; /* as in struct stmt */
 	const struct settings *at_parse;
 	const struct effects *effects;
+	uint64_t watched; /* as in struct stmt */
 	uint8_t substitute;
 	bool unkept;	 /* too large to be remembered */
 	struct stmt *target, *own; /* references */

@@ -238,6 +238,7 @@ void session_txn_reset(struct session *s)
 	for (size_t i = 0; i < s->txn.n_names; i++)
 		free(s->txn.names[i]);
 	s->txn.n_names = 0;
+	watch_let_go(s);
 	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.error = false;
 	s->txn.outcome = 0;
 	s->txn.observe = 0;
@@ -271,6 +272,11 @@ unsigned session_lex_mode(struct session *s)
 	return s->lex_mode;
 }
 
+const struct effects *session_effects_of(struct session *s, const char *text, size_t len)
+{
+	return effects_watched(s->store->effects, s->watch, text, len, session_lex_mode(s));
+}
+
 void session_link(struct session *s, struct backend *b)
 {
 	if (s->backend || b->session)
@@ -296,6 +302,7 @@ bool session_unlink(struct session *s)
 		owed_pop(s);
 	if (s->through)
 		b->kept = 0;
+	watch_let_go(s);
 	b->session = NULL;
 	s->backend = NULL;
 	portals_clear(s);
@@ -549,7 +556,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 		}
 		if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1 || !may_be_reset(m))
 			return false;
-		e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+		e = session_effects_of(s, (const char *)m->body, m->len - 1);
 		*verdict = SESSION_NEXT;
 		if (!effects_none(e) && session_answer_locally(s, e, (const char *)m->body)) {
 			effects_release(e);
@@ -577,7 +584,7 @@ static bool refused_early(struct session *s, const struct client_message *m, enu
 	text = reader_str(&r, &len);
 	if (!text)
 		return false;
-	e = effects_of(s->store->effects, text, len, session_lex_mode(s));
+	e = session_effects_of(s, text, len);
 	allowed = rules_allow_text(s, e, *name, true, &why);
 	effects_release(e);
 	if (!allowed)
@@ -601,7 +608,7 @@ static const struct settings *settings_for(struct session *s, const struct clien
 	if (m->type != 'Q' || m->have < m->len || m->len < 2 || m->len > 512 || m->body[m->len - 1] ||
 	    s->backend->status != 'I' || s->backend->batch)
 		return settings_retain(s->want);
-	e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+	e = session_effects_of(s, (const char *)m->body, m->len - 1);
 	/* A value that PostgreSQL merges with the old one (datestyle) has no text of its own. */
 	if (e->n == 1 && e->stmts[0].name && (e->stmts[0].kind == STMT_RESET || (e->stmts[0].kind == STMT_SET && e->stmts[0].value)))
 		target = settings_with(s->want, e->stmts[0].name, NULL);
@@ -627,7 +634,7 @@ static bool must_not_follow(struct session *s, const struct client_message *m)
 	end = memchr(text, 0, m->len - (size_t)(text - (const char *)m->body));
 	if (!end)
 		return false;
-	e = effects_of(s->store->effects, text, (size_t)(end - text), session_lex_mode(s));
+	e = session_effects_of(s, text, (size_t)(end - text));
 	found = e->flags & TOUCH_DATABASE;
 	for (size_t i = 0; i < e->n && !found; i++)
 		found = e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization");

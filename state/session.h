@@ -95,6 +95,7 @@ enum {
 	EVENT_LOGIN_DONE = 1 << 5,  /* session_login_begin(): settings are applied */
 	EVENT_LOGIN_FAILED = 1 << 6, /* …or refused; session->task_error holds PostgreSQL's ErrorResponse body */
 	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
+	EVENT_CATALOGUE = 1 << 16,  /* a transaction is over that may have changed functions, triggers, views … */
 };
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
@@ -154,6 +155,7 @@ struct session {
 		uint64_t await;	    /* …until this marker has come */
 		bool overrun;	    /* more was unread than LISTEN_UNREAD_MAX: to be closed */
 	} listen;
+	struct watch *watch;	 /* what the database's catalogue tells; shared by its sessions; NULL: nothing */
 
 	const struct settings *base;	/* what came with the startup packet */
 	const struct settings *settings; /* what the client wants when no transaction is open */
@@ -174,6 +176,7 @@ struct session {
 	/* The transaction: what it has touched. */
 	struct {
 		bool dirty;	/* settings were touched */
+		bool defined;	/* the catalogue may have changed: told when the transaction is over */
 		bool uncertain; /* the text does not tell what is left: ask */
 		bool local_unknown; /* a SET LOCAL whose value the text doesn't tell */
 		bool error;	/* an error was seen since the last ReadyForQuery in idle */

@@ -8,11 +8,13 @@
 #include "parser/reader.h"
 #include "state/session_internal.h"
 
-enum { ASKED_ABOUT = TOUCH_CURSOR | TOUCH_LOCK | TOUCH_TEMP | TOUCH_LISTEN | TOUCH_OPAQUE | TOUCH_DROP | TOUCH_SETTINGS_UNKNOWN };
+enum { ASKED_ABOUT = TOUCH_CURSOR | TOUCH_LOCK | TOUCH_TEMP | TOUCH_LISTEN | TOUCH_OPAQUE | TOUCH_LISTED | TOUCH_DROP |
+		    TOUCH_SETTINGS_UNKNOWN };
 
 bool effects_barrier(const struct effects *e)
 {
-	if (e->flags & (TOUCH_SETTINGS | TOUCH_SETTINGS_UNKNOWN | TOUCH_LOCAL | TOUCH_COPY_IN | TOUCH_OPAQUE | TOUCH_DDL))
+	if (e->flags & (TOUCH_SETTINGS | TOUCH_SETTINGS_UNKNOWN | TOUCH_LOCAL | TOUCH_COPY_IN | TOUCH_OPAQUE | TOUCH_LISTED |
+			TOUCH_DDL))
 		return true;
 	for (size_t i = 0; i < e->n; i++)
 		switch (e->stmts[i].kind) {
@@ -72,6 +74,8 @@ void effects_sent(struct session *s, const struct effects *e, const struct stmt 
 		s->txn.observe |= asked_of(target->effects, target);
 	if (e->flags & TOUCH_DDL)
 		temp_by_path(s);
+	for (size_t i = 0; e->flags & TOUCH_COMMITS && i < e->n; i++)
+		watch_sent(s, &e->stmts[i]);
 }
 
 /* Ends with its transaction whatever SET says, or can't be set. */
@@ -239,6 +243,10 @@ static void flags_apply(struct session *s, const struct stmt_effects *row, uint3
 		pin(s, PIN_SESSION, events);
 		s->backend->spoilt = true;
 	}
+	if (flags & TOUCH_LISTED)
+		s->txn.local_unknown = true;
+	if (flags & TOUCH_CATALOGUE)
+		watch_defined(s, row);
 	if (flags & TOUCH_DDL) {
 		++*s->generation;
 		temp_by_path(s); /* which may have been set by the same text */
@@ -463,6 +471,7 @@ void effects_settle(struct session *s, uint32_t *events)
 	uint32_t observe = s->txn.observe & ~rules_ignored_touches(s);
 	bool ask = false;
 
+	watch_settled(s, events);
 	if (s->txn.dirty) {
 		if (!s->txn.uncertain && (s->txn.outcome == 'R' || (!s->txn.outcome && s->txn.error)))
 			roll_back(s);
@@ -561,7 +570,7 @@ void effects_observed(struct session *s, uint32_t *events)
 	struct reader r = reader_of(buf_head(&s->task_rows), buf_len(&s->task_rows));
 	uint32_t pins = 0, asked = pins_asked(s->task_observe, s->pins), was = s->pins;
 
-	if (s->task_observe & TOUCH_OPAQUE)
+	if (s->task_observe & (TOUCH_OPAQUE | TOUCH_LISTED))
 		forget_unlisted(s);
 	while (!r.bad && reader_left(&r)) {
 		char *kind, *name, *value;

@@ -265,7 +265,7 @@ static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, 
 	p->text = reader_str(&r, &p->text_len);
 	if (!p->text || reader_left(&r) < 2)
 		return false;
-	p->effects = effects_of(s->store->effects, p->text, p->text_len, session_lex_mode(s));
+	p->effects = session_effects_of(s, p->text, p->text_len);
 	if (s->query.n_shifts)
 		query_clear(s);
 	if (effects_none(p->effects))
@@ -297,6 +297,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	buf_add(&u->tail, p->tail, p->tail_len);
 	u->at_parse = settings_retain(s->effective);
 	u->effects = effects_retain(p->effects);
+	u->watched = watch_seen(s);
 	u->substitute = p->substitute;
 	u->target = p->target ? stmt_retain(p->target) : NULL;
 	u->own = p->own ? stmt_retain(p->own) : NULL;
@@ -344,6 +345,8 @@ static struct stmt *parse_stmt(struct session *s, struct parse *p)
 				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute };
 	struct stmt *st = stmt_intern(s->store->stmts, &key, p->effects);
 
+	if (!st->watched)
+		st->watched = watch_seen(s);
 	if (!st->target && (p->target || p->own))
 		st->target = stmt_retain(p->target ? p->target : p->own);
 	if (executes(p->effects) && !st->given) {
@@ -572,6 +575,11 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (!name)
 		return m->have < m->len && m->have < NAMES_HOLD_MAX ? SESSION_MORE : refuse(s, "08P01", "invalid message format");
 	st = *name ? names_find(&s->names, name) : NULL;
+	watch_refresh(s, st);
+	if (st)
+		watch_refresh(s, st->target);
+	if (!*name)
+		watch_refresh_unnamed(s);
 	if (m->have < m->len && m->len <= SQL_HOLD_MAX && wants_values(*name ? st ? st->effects : NULL : s->unnamed.effects))
 		return SESSION_MORE;
 	if (!rules_allow_bound(s, *name ? st ? st->effects : NULL : s->unnamed.effects, &why))

@@ -52,6 +52,8 @@ struct unnamed_stmt *unnamed_replaced(struct session *s);
 void unnamed_restore(struct session *s, struct owed *o); /* PostgreSQL has skipped it */
 void query_clear(struct session *s);
 unsigned session_lex_mode(struct session *s);
+/* The effects of a text of this client's, with what the database's catalogue tells. */
+const struct effects *session_effects_of(struct session *s, const char *text, size_t len);
 
 /* session_extended.c: Parse, Bind, Describe, Execute, Close */
 enum session_verdict session_extended(struct session *s, const struct client_message *m);
@@ -83,6 +85,16 @@ bool session_answer_locally(struct session *s, const struct effects *e, const ch
 void session_tell_reported(struct session *s, const struct settings *now);
 void session_forget_all(struct session *s); /* DISCARD ALL, as far as the client's own state goes */
 void session_settings_to_base(struct session *s, bool role_too);
+
+/* session_watch.c: what statements reach by way of the catalogue */
+void watch_sent(struct session *s, const struct stmt_effects *row); /* it may commit though it fails */
+void watch_defined(struct session *s, const struct stmt_effects *row); /* CREATE or ALTER has succeeded */
+void watch_settled(struct session *s, uint32_t *events);
+void watch_let_go(struct session *s); /* the transaction is over, or the backend gone */
+uint64_t watch_seen(const struct session *s); /* the version in force */
+/* What is known of the catalogue may be more than when the statement was parsed. st may be NULL. */
+void watch_refresh(struct session *s, struct stmt *st);
+void watch_refresh_unnamed(struct session *s);
 
 /* session_effects.c */
 /* One statement has succeeded: take over what it did. */

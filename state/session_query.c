@@ -20,7 +20,7 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row)
 {
 	/* Where the statement is one of several, only its own text is kept, with effects of its own. */
-	const struct effects *own = row->at || e->n > 1 ? effects_of(s->store->effects, text + row->at, row->len, session_lex_mode(s)) :
+	const struct effects *own = row->at || e->n > 1 ? session_effects_of(s, text + row->at, row->len) :
 							  effects_retain(e);
 	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)text + row->at, .tail_len = row->len,
 				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = s->effective,
@@ -28,6 +28,8 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 				.pool = s->counters };
 	struct stmt *st = stmt_intern(s->store->stmts, &key, own);
 
+	if (!st->watched)
+		st->watched = watch_seen(s);
 	effects_release(own);
 	return st;
 }
@@ -95,7 +97,10 @@ static struct stmt *resolve(struct rewrite *w, const char *name, bool *fresh)
 			return w->changes[i].stmt;
 		}
 	*fresh = false;
-	return w->all_gone ? NULL : names_find(&w->s->names, name);
+	if (w->all_gone)
+		return NULL;
+	watch_refresh(w->s, names_find(&w->s->names, name));
+	return names_find(&w->s->names, name);
 }
 
 static void name_changes(struct rewrite *w, const char *name, struct stmt *st)
@@ -470,7 +475,7 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 		return SESSION_MORE;
 	if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1)
 		return query_opaque(s, m); /* PostgreSQL judges the message */
-	e = effects_of(s->store->effects, (const char *)m->body, m->len - 1, session_lex_mode(s));
+	e = session_effects_of(s, (const char *)m->body, m->len - 1);
 	if (effects_none(e)) {
 		query_clear(s);
 		query_began(s);

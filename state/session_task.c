@@ -158,7 +158,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 		buf_text(q, ",true)");
 		sep = " UNION ALL SELECT ";
 	}
-	for (size_t i = 0; observe & TOUCH_OPAQUE && i < settings_size(have); i++) {
+	for (size_t i = 0; observe & (TOUCH_OPAQUE | TOUCH_LISTED) && i < settings_size(have); i++) {
 		const char *name = settings_name_at(have, i);
 
 		if (!strchr(name, '.'))
@@ -170,13 +170,13 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 		buf_text(q, ",true)");
 		sep = " UNION ALL SELECT ";
 	}
-	if (observe & TOUCH_OPAQUE) {
+	if (observe & (TOUCH_OPAQUE | TOUCH_LISTED)) {
 		buf_text(q, sep);
 		buf_text(q, "'a'::pg_catalog.text,pg_catalog.lower(name),pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
 			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
 	}
-	if (n_names || observe & TOUCH_OPAQUE)
+	if (n_names || observe & (TOUCH_OPAQUE | TOUCH_LISTED))
 		buf_u8(q, ';');
 }
 

@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects.c parser/effects_parse.c parser/effects_set.c parser/effects_memory.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,10 +79,10 @@ static void bytes_never_exceed_the_limit(void **state)
 
 	for (int i = 0; i < 20000; i++) {
 		int len = snprintf(text, sizeof text, "%0*d", i % 150 + 10, i);
-		const struct effects *e = text_memory_find(m, text, (size_t)len, LEX_PLAIN);
+		const struct effects *e = text_memory_find(m, text, (size_t)len, LEX_PLAIN, 0);
 
 		assert_null(e);
-		text_memory_add(m, text, (size_t)len, LEX_PLAIN, effects_opaque(), 50);
+		text_memory_add(m, text, (size_t)len, LEX_PLAIN, 0, effects_opaque(), 50);
 		assert_true(text_memory_bytes(m) <= 40000);
 	}
 	text_memory_free(m);

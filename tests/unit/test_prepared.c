@@ -1,4 +1,4 @@
-/* links: state/prepared.c state/settings.c parser/effects.c parser/effects_memory.c parser/effects_parse.c parser/effects_set.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c -lpg_query -lprotobuf-c -lpthread -lm */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
