@@ -64,8 +64,8 @@ static size_t undoubled(const struct lex *l, char *out)
 	return n;
 }
 
-/* A literal whose value is plain to see. */
-static bool plain_literal(const struct reading *r, const struct lex *l, enum tok t, char name[static NAME_ROOM])
+/* A token whose value is plain to see. */
+static bool plain_token(const struct reading *r, const struct lex *l, enum tok t, char name[static NAME_ROOM])
 {
 	size_t n = (size_t)(l->tok_end - l->tok);
 	bool escapes = *l->tok == 'e' || *l->tok == 'E';
@@ -77,6 +77,18 @@ static bool plain_literal(const struct reading *r, const struct lex *l, enum tok
 	if ((escapes || ((r->t->lex_mode & LEX_BACKSLASH) && *l->tok != '$')) && memchr(l->tok, '\\', n))
 		return false;
 	return undoubled(l, name) > 0;
+}
+
+/* l is at a string. Moves on to one that || joins to it, if that is what follows. */
+static bool joined(struct lex *l)
+{
+	struct lex next = *l;
+
+	if (lex_next(&next) != TOK_OP || *next.tok != '|' || lex_next(&next) != TOK_OP || *next.tok != '|' ||
+	    lex_next(&next) != TOK_STRING)
+		return false;
+	*l = next;
+	return true;
 }
 
 /* l is behind an opening bracket, and then at its argument number n, from 1. */
@@ -152,22 +164,40 @@ static bool argument_ends(struct lex *l)
 	return t == TOK_COMMA || t == TOK_CLOSE;
 }
 
+/* The same of literals joined by ||, at the last of which l then is. */
+static bool plain_literal(const struct reading *r, struct lex *l, enum tok t, char name[static NAME_ROOM])
+{
+	char more[NAME_ROOM];
+	struct lex first = *l;
+
+	if (!plain_token(r, l, t, name))
+		return false;
+	while (joined(l)) {
+		if (!plain_token(r, l, TOK_STRING, more) || strlen(name) + strlen(more) >= NAME_ROOM) {
+			*l = first;
+			return false;
+		}
+		strcat(name, more);
+	}
+	return true;
+}
+
 /* Whatever argument number n of a call names is set. l is behind the opening bracket. */
 static void argument_sets(struct reading *r, struct lex l, int n, bool local)
 {
 	char name[NAME_ROOM];
-	struct lex end;
 	enum tok t;
 	int param;
+	bool literal;
 
 	if (!argument_at(&l, n))
 		goto computed;
 	t = lex_next(&l);
-	end = l;
-	if (!argument_ends(&end))
-		goto computed;
 	param = parameter(r, &l, t);
-	if (plain_literal(r, &l, t, name))
+	literal = plain_literal(r, &l, t, name);
+	if (!argument_ends(&l))
+		goto computed;
+	if (literal)
 		watch_effect_setting(r->always, name, 0, 0, local);
 	else if (param && is_body(r))
 		watch_effect_setting(r->always, NULL, param, 0, local);
@@ -612,19 +642,23 @@ static void read_word(struct reading *r, struct at *at)
 	}
 }
 
-static void read_string(struct reading *r, const struct at *at)
+static void read_string(struct reading *r, struct at *at)
 {
 	static const char *const said[] = { "raise", "notice", "warning", "exception", "info", "log", "debug", NULL };
-	const struct lex *l = &at->l;
+	struct lex *l = &at->l;
+	size_t n;
 	char *text;
 
 	if (!is_body(r) || r->level == LEVELS || any_of(at->before, at->before_len, said))
 		return;
-	text = malloc((size_t)(l->tok_end - l->tok) + 1);
+	text = malloc((size_t)(l->end - l->tok) + 1);
 	if (!text)
 		abort();
+	n = undoubled(l, text);
+	while (joined(l))
+		n += undoubled(l, text + n);
 	r->level++;
-	read_code(r, text, undoubled(l, text));
+	read_code(r, text, n);
 	r->level--;
 	free(text);
 }

@@ -10,6 +10,7 @@
 #include "parser/reader.h"
 #include "parser/report.h"
 #include "parser/wire.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/listening.h"
@@ -49,6 +50,7 @@ const char *conn_state_name(const struct backend_conn *b)
 		return "tested";
 	case CONN_READY:
 	case CONN_LOOKUP:
+	case CONN_CATALOGUE:
 		if (b->pool->listening)
 			return "listening";
 		return b->node.place == PLACE_ACTIVE ? "active" : "idle";
@@ -106,7 +108,7 @@ void conn_close(struct backend_conn *b, const char *reason)
 {
 	struct worker *w = b->worker;
 	struct client *c = b->client;
-	bool checking = b->state == CONN_CHECK;
+	bool checking = b->state == CONN_CHECK, reading = b->state == CONN_CATALOGUE;
 
 	if (b->state == CONN_DEAD)
 		return;
@@ -136,6 +138,8 @@ void conn_close(struct backend_conn *b, const char *reason)
 	} else if (c) {
 		client_backend_lost(c, b->told_fatal);
 	}
+	if (reading)
+		catalogue_lost(b);
 	if (b->lookup) {
 		struct lookup *l = b->lookup;
 
@@ -524,6 +528,9 @@ static void unlinked_message(struct backend_conn *b, char type, const uint8_t *b
 		return;
 	case CONN_LOOKUP:
 		lookup_message(b->lookup, type, body, len);
+		return;
+	case CONN_CATALOGUE:
+		catalogue_message(b, type, body, len);
 		return;
 	default:
 		if (b->pool->listening)

@@ -19,6 +19,7 @@ enum conn_state {
 	CONN_CHECK,    /* server_check_query before use */
 	CONN_RESET,    /* server_reset_query after session pooling */
 	CONN_LOOKUP,   /* auth_query */
+	CONN_CATALOGUE, /* reads the catalogue, or waits until another has */
 	CONN_DEAD,
 };
 
@@ -65,6 +66,7 @@ void conn_open(struct db_pool *p); /* counted at once */
  * says that the session is over, or PARTING_MAX_US have passed. */
 void conn_close(struct backend_conn *b, const char *reason);
 enum { PARTING_MAX_US = 5 * 1000 * 1000 };
+void conn_opened(struct backend_conn *b); /* logged in: it is the pool's */
 void conn_end(struct backend_conn *b); /* one that is parting: waits no longer */
 void conn_timed_out(struct backend_conn *b); /* before its login was done */
 void conn_free(struct backend_conn *b); /* the reaper's */

@@ -12,6 +12,7 @@
 #include "parser/report.h"
 #include "parser/wire.h"
 #include "server/backend_internal.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/defaults.h"
 #include "server/listening.h"
@@ -312,7 +313,7 @@ static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t 
 	}
 }
 
-static void login_done(struct backend_conn *b)
+void conn_opened(struct backend_conn *b)
 {
 	struct db_pool *p = b->pool;
 
@@ -328,6 +329,12 @@ static void login_done(struct backend_conn *b)
 	else if (p->listening && pool_take(&p->pool, NULL, b->worker->now_us))
 		listening_connected(p->listening, b);
 	pools_serve(p);
+}
+
+static void login_done(struct backend_conn *b)
+{
+	if (!catalogue_claims(b))
+		conn_opened(b);
 }
 
 /* ReadyForQuery: what comes next, up to being of use. */

@@ -9,6 +9,7 @@
 #include "parser/reader.h"
 #include "parser/wire.h"
 #include "server/backend_conn.h"
+#include "server/catalogue.h"
 #include "server/console.h"
 #include "server/defaults.h"
 #include "server/listening.h"
@@ -383,6 +384,8 @@ static void reply_events(struct client *c, uint32_t events)
 		defaults_changed(c);
 	if (events & EVENT_ROLES)
 		roles_gone(c);
+	if (events & EVENT_CATALOGUE)
+		catalogue_changed(c->database);
 	if (events & EVENT_BROKEN) {
 		if (b)
 			b->facts.spoilt = true;

@@ -19,8 +19,9 @@ enum client_state {
 
 struct line_place {
 	struct pool_waiter waiter; /* first */
-	struct client *client;	   /* one of the two */
+	struct client *client;	   /* one of the three */
 	struct lookup *lookup;
+	struct catalogue *catalogue;
 };
 
 struct client {

@@ -13,6 +13,7 @@
 #include "parser/startup.h"
 #include "parser/wire.h"
 #include "server/backend_conn.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
@@ -507,6 +508,7 @@ static void begin_session(struct client *c, const struct secret *learned)
 	c->have_session = true;
 	c->session.generation = &c->database->generation;
 	c->session.channels = listening_channels(w, c->database);
+	c->session.watch = catalogue_watch(c->database->catalogue);
 	c->session.through = c->pool->mode == POOL_SESSION;
 	client_rules(c);
 	if (!start_settings(c))

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/backend_conn.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/listener.h"
@@ -311,6 +312,7 @@ void janitor_run(struct worker *w)
 	cancel_expire(w);
 	lookup_expire(w);
 	listening_tick(w);
+	catalogue_tick(w);
 	pools_serve_all(w);
 	pools_expire(w);
 	if (w->accept_paused)

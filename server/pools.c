@@ -5,6 +5,7 @@
 
 #include "auth/secret.h"
 #include "server/backend_conn.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
@@ -46,6 +47,7 @@ struct database *pools_database(struct worker *w, const char *name, bool create)
 	d->automatic = !strcmp(conf->name, "*");
 	d->unused_since_us = w->now_us;
 	TAILQ_INIT(&d->pools);
+	d->catalogue = catalogue_new(w, d);
 	database_configure(w, d);
 	TAILQ_INSERT_TAIL(&w->databases, d, in);
 	return d;
@@ -146,6 +148,7 @@ static void database_drop(struct worker *w, struct database *d)
 {
 	TAILQ_REMOVE(&w->databases, d, in);
 	listening_free(d);
+	catalogue_free(d->catalogue);
 	free(d->name);
 	free(d);
 }
@@ -322,7 +325,9 @@ static void hand_over(struct pool_waiter *waiter, struct pool_backend *node)
 {
 	struct line_place *place = (struct line_place *)waiter;
 
-	if (place->lookup)
+	if (place->catalogue)
+		catalogue_linked(place->catalogue, conn_of(node));
+	else if (place->lookup)
 		lookup_linked(place->lookup, conn_of(node));
 	else
 		client_linked(place->client, conn_of(node));

@@ -8,6 +8,7 @@
 #include <openssl/rand.h>
 
 #include "server/backend_conn.h"
+#include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
@@ -200,6 +201,7 @@ bool worker_reload(struct worker *w, char *why, size_t why_cap)
 	TAILQ_FOREACH (d, &w->databases, in)
 		TAILQ_FOREACH (p, &d->pools, in_database)
 			pools_welcome_clear((struct db_pool *)p);
+	catalogue_reload(w);
 	return true;
 }
 

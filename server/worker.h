@@ -25,6 +25,7 @@ struct client;
 struct backend_conn;
 struct db_pool;
 struct lookup;
+struct catalogue;
 struct cancel;
 struct listener;
 struct console_wait;
@@ -64,6 +65,7 @@ struct database {
 	struct pool_limit backends; /* max_db_connections */
 	struct pool_limit clients;  /* max_db_client_connections */
 	uint64_t generation;	    /* of its definitions: DDL has passed */
+	struct catalogue *catalogue; /* what is known of its functions */
 	unsigned next_host;	    /* round robin */
 	struct listening *listening; /* NULL: no client yet */
 	TAILQ_HEAD(, pool) pools;

@@ -148,7 +148,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 	const struct settings *have = s->backend->have;
 	const char *sep = "SELECT ";
 	/* What is certain is not asked: a value that RESET or DISCARD has given back would come as one that was SET. */
-	size_t n_names = s->txn.uncertain || observe & TOUCH_OPAQUE ? s->txn.n_names : 0;
+	size_t n_names = s->txn.uncertain || observe & (TOUCH_OPAQUE | TOUCH_LISTED) ? s->txn.n_names : 0;
 
 	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);

@@ -28,9 +28,6 @@ ROWS = {
 }
 
 _GUC = "a custom setting that another client's use has left reads '' instead of NULL, and the reverse on another backend"
-_FUNCTIONS = "what a client's own functions do to its session is not seen"
-_CALL = "a custom setting that a procedure sets is named by no text and is not carried"
-_COMPUTED = "a setting whose name is computed pins its client, where a function would not"
 _START = "parameters that PostgreSQL takes only at start are refused"
 _NOTICE = "the notice about a startup parameter cut at 63 bytes is not passed on"
 
@@ -41,12 +38,6 @@ NOT_HELD = {
     ("SET LOCAL", "a name seen only locally", 1): _GUC,
     ("custom GUC unset", "test_null_where_never_set", None): _GUC,
     ("custom GUC unset", "test_row_level_security_hangs_on_it", None): _GUC,
-    ("opaque statements", "DO with a computed name", 1): _COMPUTED,
-    ("opaque statements", "CALL", None): _CALL,
-    ("opaque statements", "settings", None): _FUNCTIONS,
-    ("opaque statements", "named by a view", None): _FUNCTIONS,
-    ("opaque statements", "test_own_function_takes_a_lock", None): _FUNCTIONS,
-    ("opaque statements", "test_own_function_makes_a_table", 1): _FUNCTIONS,
     ("startup parameters", "application_name long", None): _NOTICE,
     ("startup parameters", "ignore_system_indexes", None): _START,
     ("startup parameters", "post_auth_delay", None): _START,

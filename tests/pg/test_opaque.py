@@ -30,7 +30,7 @@ test_carried = scripts("opaque statements", {
 
 test_own_functions = scripts("opaque statements", {
     "settings": ["SELECT set_quietly('search_path', 's1')", "SELECT v FROM t"],
-    "named by a view": ["CREATE VIEW scratch.w AS SELECT set_quietly('my.a', 'by the view') AS x",
+    "named by a view": ["CREATE VIEW scratch.w AS SELECT set_quietly('my.a', 'by the view')::text AS x",
                         "SELECT * FROM scratch.w", "SHOW my.a"],
     "called by a trigger": ["SET search_path = s2, public", "INSERT INTO touched VALUES ('fired')", "SHOW my.touched",
                             "SELECT v FROM t"],
