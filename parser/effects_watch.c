@@ -155,7 +155,7 @@ void effects_watch_call(struct stmt_effects *row, const struct watch *w, const P
 	const PgQuery__FuncCall *f = s->funccall;
 	bool known = w && watch_known(w) && f && watch_find(w, last_name(f->funcname, f->n_funcname), WATCH_CALLED);
 
-	row->flags |= known ? TOUCH_COMMITS : TOUCH_OPAQUE | TOUCH_COMMITS;
+	row->flags |= known ? TOUCH_COMMITS : TOUCH_OPAQUE | (w ? TOUCH_COMMITS : 0);
 }
 
 /* --- CREATE, ALTER --- */

@@ -107,6 +107,52 @@ struct watch_word watch_fold_token(const struct lex *l, enum tok t)
 	return watch_fold(l->tok, (size_t)(l->tok_end - l->tok), false);
 }
 
+static int hex(const char *p, int digits, const char *end)
+{
+	int n = 0;
+
+	for (; digits--; p++) {
+		int d = p == end ? -1 : *p >= '0' && *p <= '9' ? *p - '0' : (*p | 0x20) >= 'a' && (*p | 0x20) <= 'f' ? (*p | 0x20) - 'a' + 10 : -1;
+
+		if (d < 0)
+			return -1;
+		n = n << 4 | d;
+	}
+	return n;
+}
+
+bool watch_fold_unicode(const struct lex *l, struct watch_word *word)
+{
+	const char *p = l->tok + 3, *end = l->tok_end - 1;
+	char text[WATCH_WORD_MAX + 2] = { 0 };
+	struct lex next = *l;
+	size_t n = 0;
+
+	if (lex_is(&next, lex_next(&next), "uescape"))
+		return false;
+	for (; p < end && n <= WATCH_WORD_MAX; p++) {
+		int code = (uint8_t)*p;
+
+		if (*p == '\\' && end - p > 1 && p[1] == '\\') {
+			p++;
+		} else if (*p == '\\') {
+			bool six = end - p > 1 && p[1] == '+';
+
+			code = hex(p + 1 + six, six ? 6 : 4, end);
+			if (code < 0)
+				return false;
+			p += six ? 7 : 4;
+		} else if (*p == '"') {
+			p++;
+		}
+		text[n++] = code >= 0x80 ? (char)0x80 : (char)code;
+	}
+	*word = watch_fold(text, n, false);
+	for (size_t i = 0; i < n && i < word->len; i++) /* as it stands there */
+		word->text[i] = text[i];
+	return true;
+}
+
 static uint64_t hash_of(const struct watch_word *w)
 {
 	uint64_t h = 0xcbf29ce484222325u;
@@ -374,7 +420,10 @@ static bool hit_word(const struct watch *w, const struct lex *l, enum tok t)
 		if (!(w->lengths[first] >> (len < 31 ? len : 31) & 1))
 			return false;
 	}
-	word = watch_fold_token(l, t);
+	if (t != TOK_UNICODE)
+		word = watch_fold_token(l, t);
+	else if (!watch_fold_unicode(l, &word))
+		return true;
 	e = watch_lookup(w, &word);
 	return e && has_effect(e);
 }
@@ -423,7 +472,7 @@ bool watch_hits(const struct watch *w, const char *text, size_t len, unsigned le
 		begins = t == TOK_SEMI;
 		if (!w->n_with_effect)
 			continue;
-		if (t == TOK_UNICODE || ((t == TOK_WORD || t == TOK_QUOTED) && hit_word(w, &l, t)))
+		if ((t == TOK_WORD || t == TOK_QUOTED || t == TOK_UNICODE) && hit_word(w, &l, t))
 			return true;
 		if (t == TOK_OP && w->longest_operator) {
 			const char *from = l.tok, *to = l.tok_end;

@@ -27,6 +27,8 @@ struct watched {
 /* quoted: text is between quotes, of which doubled ones stand for one; letters keep their case. */
 struct watch_word watch_fold(const char *text, size_t len, bool quoted);
 struct watch_word watch_fold_token(const struct lex *l, enum tok t);
+/* U&"…". False where it can't be told what it says (UESCAPE). */
+bool watch_fold_unicode(const struct lex *l, struct watch_word *word);
 const struct watched *watch_lookup(const struct watch *w, const struct watch_word *word); /* NULL: not in the set */
 size_t watch_longest_operator(const struct watch *w); /* 0: there is none */
 bool watch_reaches_relations(const struct watch *w);  /* some table or view has effects */

@@ -616,10 +616,16 @@ static bool word_writes(const struct watch_word *word)
 
 static void read_word(struct reading *r, struct at *at)
 {
-	struct watch_word word = watch_fold_token(&at->l, at->t);
+	struct watch_word word;
 	struct lex next = at->l;
 	bool call = lex_next(&next) == TOK_OPEN;
 
+	if (at->t != TOK_UNICODE) {
+		word = watch_fold_token(&at->l, at->t);
+	} else if (!watch_fold_unicode(&at->l, &word)) { /* it may be any */
+		r->always->flags |= TOUCH_OPAQUE;
+		return;
+	}
 	r->writes |= at->t == TOK_WORD && word_writes(&word);
 	if (r->w)
 		known_word(r, &word, call ? &next : NULL);
@@ -697,15 +703,13 @@ static void read_code(struct reading *r, const char *code, size_t len)
 				return;
 			at.begins = true;
 			continue;
-		case TOK_UNICODE: /* says what it likes */
-			r->always->flags |= TOUCH_OPAQUE;
-			break;
 		case TOK_QUOTED:
 			read_word(r, &at);
 			if (r->t->kind == WATCH_FOREIGN)
 				read_string(r, &at);
 			break;
 		case TOK_WORD:
+		case TOK_UNICODE:
 			read_word(r, &at);
 			break;
 		case TOK_STRING:

@@ -125,11 +125,11 @@ static void texts_that_come_back_soon_are_kept(void **state)
 	/* Each comes again after more others than the small queue holds. */
 	for (int i = 0; i < 20000; i++) {
 		int len = snprintf(text, sizeof text, "text number %d", i % 100);
-		const struct effects *e = text_memory_find(m, text, (size_t)len, LEX_PLAIN);
+		const struct effects *e = text_memory_find(m, text, (size_t)len, LEX_PLAIN, 0);
 
 		hits += e != NULL;
 		if (!e)
-			text_memory_add(m, text, (size_t)len, LEX_PLAIN, effects_opaque(), 100);
+			text_memory_add(m, text, (size_t)len, LEX_PLAIN, 0, effects_opaque(), 100);
 	}
 	assert_true(hits > 10000);
 	text_memory_free(m);
