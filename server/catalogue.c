@@ -68,7 +68,7 @@ struct watch *catalogue_watch(struct catalogue *c)
 
 static bool wanted(const struct db_pool *p)
 {
-	return p->worker->config->carry && p->mode != POOL_SESSION;
+	return p->mode != POOL_SESSION && !p->listening;
 }
 
 /* --- asking --- */

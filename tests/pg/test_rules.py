@@ -22,7 +22,7 @@ TOUCHES = {
     "temp": "CREATE TEMP TABLE ruled (v int)",
     "listen": "LISTEN ruled",
     "sequence": "SELECT lastval()",
-    "opaque": "DO $$BEGIN END$$",
+    "opaque": "DO $$BEGIN EXECUTE concat('SELECT ', '1'); END$$",
     "session_state": "SELECT setseed(0.5)",
 }
 PINS_BY_ITSELF = ("cursor", "lock", "temp", "listen", "session_state")
@@ -163,7 +163,7 @@ def test_drivers_reset_batches_are_never_refused(pooler):
 
 def test_what_is_refused_and_only_seen_afterwards_ends_the_client(pooler, cluster):
     with pooler.connect(database="lock_refuse") as conn, cluster.admin() as admin:
-        conn.q("DO $$BEGIN PERFORM pg_advisory_lock(7702); END$$")
+        conn.q("DO $$BEGIN EXECUTE concat('SELECT pg_advisory', '_lock(7702)'); END$$")
         got = fields(conn.read_eof())
         assert (got["V"], got["C"]) == ("FATAL", "0A000") and "state_lock = refuse" in got["D"], got
         until(lambda: admin.value("SELECT pg_try_advisory_lock(7702)") == "t")
@@ -320,7 +320,7 @@ def test_strict_refuses_what_would_pin_and_carries_the_rest(pooler):
         with pooler.connect(database="strict") as other:
             other.q("SET search_path = s2")
         assert conn.value("EXECUTE mine") == "in s1"
-        conn.q("DO $$BEGIN CREATE TEMP TABLE seen_later (v int); END$$")
+        conn.q("DO $$BEGIN EXECUTE concat('CREATE TE', 'MP TABLE seen_later (v int)'); END$$")
         got = fields(conn.read_eof())
         assert (got["V"], got["C"]) == ("FATAL", "0A000") and "state_preset = strict" in got["D"]
 
@@ -413,7 +413,7 @@ def test_a_pin_beyond_max_pins_that_only_shows_afterwards_ends_its_client(start_
     with pooler.connect(database="d") as one, pooler.connect(database="d") as two:
         fine(one.q("LISTEN one"))
         fine(two.q("DO $$BEGIN END$$"))
-        two.q("DO $$BEGIN CREATE TEMP TABLE hidden (v int); END$$")
+        two.q("DO $$BEGIN EXECUTE concat('CREATE TE', 'MP TABLE hidden (v int)'); END$$")
         got = fields(two.read_eof())
         assert (got["V"], got["C"], got["M"]) == ("FATAL", "53400", "too many pinned sessions")
         assert len(pins(pooler, "d")) == 1
