@@ -418,9 +418,12 @@ static const char *pin_rules(const struct client *c, char *text, size_t cap)
 		int kind = c->session.pins & 1u << i ? rules_kind_of_pin(1u << i) : -1;
 		char option[200];
 
-		if (kind < 0 || c->rules.action[kind] != RULE_PIN)
+		if (c->session.pins & 1u << i & PIN_WHOLE)
+			snprintf(option, sizeof option, "%s", c->rules.whole_session ? "pin_users" : "pin_application_names");
+		else if (kind < 0 || c->rules.action[kind] != RULE_PIN)
 			continue;
-		rules_option(&c->rules, kind, option, sizeof option);
+		else
+			rules_option(&c->rules, kind, option, sizeof option);
 		n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? "; " : "", option);
 	}
 	return text;

@@ -517,6 +517,7 @@ def test_users_and_application_names_are_pinned_for_their_whole_session(start_po
             held = pins(pooler, database)
             assert [row["reason"] for row in held] == (["whole session"] if pinned else []), (database, user, application)
             if pinned:
+                assert held[0]["rule"] == ("pin_users" if (database, user) in (("d", "other"), ("e", "app")) else "pin_application_names")
                 fine(conn.q("DISCARD ALL"))
                 assert conn.value("SELECT pg_backend_pid()") == pid and pins(pooler, database)
         until(lambda: not pins(pooler, database))
