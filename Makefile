@@ -38,7 +38,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# A unit test or harness names in its first line what it links: `/* links: parser/wire.c auth/md5.c -lcrypto */`. Nothing else is linked, so a hidden dependency
+# A unit test or harness names in its first line what it links: `/* links: parser/buf.c auth/md5.c -lcrypto */`. Nothing else is linked, so a hidden dependency
 # fails here; one module in several files may be named by a pattern (state/session*.c).
 links = $(wildcard $(filter %.c,$(links_said))) $(filter -l%,$(links_said))
 links_said = $(shell sed -n '1s,^/\* links: \(.*\) \*/$$,\1,p' $(1))

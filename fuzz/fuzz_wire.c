@@ -1,4 +1,4 @@
-/* links: parser/wire.c */
+/* links: */
 /* A stream gives the same messages whole or byte by byte, and an answer other than "more" is final. */
 #include <stdint.h>
 #include <stdlib.h>

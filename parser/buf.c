@@ -18,7 +18,7 @@ void buf_reset(struct buf *b)
 	b->start = b->end = 0;
 }
 
-static void buf_grow(struct buf *b, size_t n)
+void buf_grow(struct buf *b, size_t n)
 {
 	size_t len = buf_len(b), cap = b->cap ? b->cap : BUF_SMALLEST;
 	uint8_t *data;
@@ -41,43 +41,6 @@ static void buf_grow(struct buf *b, size_t n)
 	b->cap = cap;
 }
 
-uint8_t *buf_room(struct buf *b, size_t n)
-{
-	if (b->cap - b->end < n || !b->data)
-		buf_grow(b, n);
-	return b->data + b->end;
-}
-
-void buf_commit(struct buf *b, size_t n)
-{
-	if (n > b->cap - b->end)
-		abort();
-	b->end += n;
-}
-
-void buf_consume(struct buf *b, size_t n)
-{
-	if (n > buf_len(b))
-		abort();
-	b->start += n;
-	if (b->start == b->end)
-		b->start = b->end = 0;
-}
-
-void buf_add(struct buf *b, const void *bytes, size_t n)
-{
-	if (!n)
-		return;
-	memcpy(buf_room(b, n), bytes, n);
-	b->end += n;
-}
-
-void buf_u8(struct buf *b, uint8_t v)
-{
-	*buf_room(b, 1) = v;
-	b->end += 1;
-}
-
 void buf_u16(struct buf *b, uint16_t v)
 {
 	uint8_t *p = buf_room(b, 2);
@@ -85,20 +48,6 @@ void buf_u16(struct buf *b, uint16_t v)
 	p[0] = (uint8_t)(v >> 8);
 	p[1] = (uint8_t)v;
 	b->end += 2;
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 24);
-	p[1] = (uint8_t)(v >> 16);
-	p[2] = (uint8_t)(v >> 8);
-	p[3] = (uint8_t)v;
-}
-
-void buf_u32(struct buf *b, uint32_t v)
-{
-	put_u32(buf_room(b, 4), v);
-	b->end += 4;
 }
 
 void buf_str(struct buf *b, const char *s)
@@ -144,15 +93,23 @@ void msg_end(struct buf *b, size_t mark)
 
 	if (len > INT32_MAX)
 		abort();
-	put_u32(b->data + b->start + mark, (uint32_t)len);
+	buf_put_u32(b->data + b->start + mark, (uint32_t)len);
 }
 
 void msg_add(struct buf *b, char type, const void *body, size_t len)
 {
-	size_t mark = msg_begin(b, type);
+	size_t head = type ? 5 : 4;
+	uint8_t *p;
 
-	buf_add(b, body, len);
-	msg_end(b, mark);
+	if (len > INT32_MAX - 4)
+		abort();
+	p = buf_room(b, head + len);
+	if (type)
+		*p++ = (uint8_t)type;
+	buf_put_u32(p, (uint32_t)len + 4);
+	if (len)
+		memcpy(p + 4, body, len);
+	b->end += head + len;
 }
 
 static void report_field(struct buf *b, char field, const char *value)

@@ -7,8 +7,11 @@
 #ifndef PGPORTER_PARSER_BUF_H
 #define PGPORTER_PARSER_BUF_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct buf {
 	uint8_t *data;
@@ -20,15 +23,60 @@ static inline uint8_t *buf_head(const struct buf *b) { return b->data ? b->data 
 
 void buf_release(struct buf *b);
 void buf_reset(struct buf *b); /* empty, memory kept */
-/* Room for n more bytes at the end; the caller writes them and then calls buf_commit(). Can't fail. */
-uint8_t *buf_room(struct buf *b, size_t n);
-void buf_commit(struct buf *b, size_t n);
-void buf_consume(struct buf *b, size_t n);
+void buf_grow(struct buf *b, size_t n); /* buf_room()'s slow half */
 
-void buf_add(struct buf *b, const void *bytes, size_t n);
-void buf_u8(struct buf *b, uint8_t v);
+/* Room for n more bytes at the end; the caller writes them and then calls buf_commit(). Can't fail. */
+static inline uint8_t *buf_room(struct buf *b, size_t n)
+{
+	if (b->cap - b->end < n || !b->data)
+		buf_grow(b, n);
+	return b->data + b->end;
+}
+
+static inline void buf_commit(struct buf *b, size_t n)
+{
+	if (n > b->cap - b->end)
+		abort();
+	b->end += n;
+}
+
+static inline void buf_consume(struct buf *b, size_t n)
+{
+	if (n > buf_len(b))
+		abort();
+	b->start += n;
+	if (b->start == b->end)
+		b->start = b->end = 0;
+}
+
+static inline void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	if (!n)
+		return;
+	memcpy(buf_room(b, n), bytes, n);
+	b->end += n;
+}
+
+static inline void buf_u8(struct buf *b, uint8_t v)
+{
+	*buf_room(b, 1) = v;
+	b->end += 1;
+}
+
 void buf_u16(struct buf *b, uint16_t v);
-void buf_u32(struct buf *b, uint32_t v);
+
+static inline void buf_put_u32(uint8_t *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, sizeof v);
+}
+
+static inline void buf_u32(struct buf *b, uint32_t v)
+{
+	buf_put_u32(buf_room(b, 4), v);
+	b->end += 4;
+}
+
 void buf_str(struct buf *b, const char *s); /* with its NUL */
 void buf_text(struct buf *b, const char *s); /* without its NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* without a NUL */

@@ -3,8 +3,11 @@
 #ifndef PGPORTER_PARSER_WIRE_H
 #define PGPORTER_PARSER_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "parser/reader.h"
 
 enum wire_result {
 	WIRE_OK,   /* *head is filled in */
@@ -19,8 +22,28 @@ struct wire_head {
 	uint32_t body_len; /* as claimed; believed only as far as bytes arrive */
 };
 
+static inline bool wire_type_known(uint8_t c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
 /* Judges the head at buf[0..len). Bodies longer than body_max bytes are WIRE_BAD, and so is a type byte that is not
  * a letter or digit (PostgreSQL uses no other). */
-enum wire_result wire_head(const uint8_t *buf, size_t len, uint32_t body_max, struct wire_head *head);
+static inline enum wire_result wire_head(const uint8_t *buf, size_t len, uint32_t body_max, struct wire_head *head)
+{
+	uint32_t claim;
+
+	if (len && !wire_type_known(buf[0]))
+		return WIRE_BAD;
+	if (len < WIRE_HEAD)
+		return WIRE_MORE;
+	/* Judge the claim before subtracting: below 4 it would wrap to a huge body. */
+	claim = be32(buf + 1);
+	if (claim < 4 || claim - 4 > body_max)
+		return WIRE_BAD;
+	head->type = (char)buf[0];
+	head->body_len = claim - 4;
+	return WIRE_OK;
+}
 
 #endif

@@ -399,7 +399,7 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 		const struct owed *head = ledger_head(&b->facts.owed);
 		bool own = head && head->ours && (c->session.task || head->flight);
 
-		if (f->run) { /* the session may write behind what is being forwarded */
+		if (f->run && !strchr("12TtnD", m->type)) { /* the session may write behind what is being forwarded */
 			forward_run(f);
 			here.body = buf_head(f->in) + WIRE_HEAD;
 		}
@@ -427,6 +427,7 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 		b->stream_drop = false;
 		break;
 	case REPLY_SWALLOW:
+		forward_run(f);
 		buf_consume(f->in, WIRE_HEAD + m->have);
 		b->stream_left = m->len - m->have;
 		b->stream_drop = true;

@@ -545,13 +545,19 @@ static void active_pump(struct client *c)
 			stream_rest(c);
 			continue;
 		}
+		if (c->backend && c->backend->have_stream)
+			stream_out(&c->backend->stream); /* what the session writes for it goes into a warm block */
 		if (!message_at(c, &m) || !one_message(c, &m, &partial))
 			break;
 	}
 	if (c->state != CLIENT_ACTIVE)
 		return;
-	if (c->backend && c->backend->have_stream && buf_len(&c->backend->stream.out))
-		worker_dirty(c->worker, &c->backend->stream);
+	if (c->backend && c->backend->have_stream) {
+		if (buf_len(&c->backend->stream.out))
+			worker_dirty(c->worker, &c->backend->stream);
+		else
+			stream_out_unused(&c->backend->stream);
+	}
 	if (buf_len(&c->stream.out))
 		worker_dirty(c->worker, &c->stream);
 	if (!partial && session_releasable(&c->session))

@@ -82,6 +82,11 @@ struct buf *stream_out(struct stream *s)
 	return &s->out;
 }
 
+void stream_out_unused(struct stream *s)
+{
+	return_if_empty(s, &s->out);
+}
+
 void stream_move(struct stream *to, struct stream *from, size_t n)
 {
 	if (!n)

@@ -71,6 +71,7 @@ void stream_release(struct stream *s);
 
 /* `out` with a pooled block under it: the same bytes as writing to &s->out, without growing it from nothing each time. */
 struct buf *stream_out(struct stream *s);
+void stream_out_unused(struct stream *s); /* gives the block back where nothing was written */
 /* The first n bytes of from->in to the end of to->out; all of them into an empty one without copying. Flush is the caller's. */
 void stream_move(struct stream *to, struct stream *from, size_t n);
 /* Sends as much of out as the socket takes now and arranges for the rest. Returns false once the stream is broken

@@ -408,10 +408,13 @@ bool session_cancel_waiting(struct session *s, const struct client_message *m)
 enum session_verdict forward_raw(struct session *s, const struct client_message *m)
 {
 	struct buf *out = s->backend->out;
+	uint8_t *p = buf_room(out, 5 + m->have);
 
-	buf_u8(out, (uint8_t)m->type);
-	buf_u32(out, (uint32_t)m->len + 4);
-	buf_add(out, m->body, m->have);
+	*p = (uint8_t)m->type;
+	buf_put_u32(p + 1, (uint32_t)m->len + 4);
+	if (m->have)
+		memcpy(p + 5, m->body, m->have);
+	buf_commit(out, 5 + m->have);
 	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
 }
 
@@ -496,7 +499,12 @@ static enum session_verdict refuse_type(struct session *s)
 
 static bool type_known(char type)
 {
-	return type && strchr("QPBDECHSFdcfX", type);
+	static const bool known[256] = {
+		['Q'] = true, ['P'] = true, ['B'] = true, ['D'] = true, ['E'] = true, ['C'] = true, ['H'] = true,
+		['S'] = true, ['F'] = true, ['d'] = true, ['c'] = true, ['f'] = true, ['X'] = true,
+	};
+
+	return known[(unsigned char)type];
 }
 
 /* Session pooling: whatever the client says goes through. */
@@ -745,7 +753,7 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return skip_message(s, m);
 	if (!b && m->have < m->len && m->have < held_before_linking(m))
 		return SESSION_MORE;
-	if (rules_show_pin(s, m))
+	if (m->type == 'Q' && rules_show_pin(s, m))
 		return SESSION_DROP;
 	if (!b)
 		return answer_unlinked(s, m, &verdict) || refused_early(s, m, &verdict) ? verdict : SESSION_LINK;

@@ -421,7 +421,8 @@ static bool shows_pin(const struct client_message *m)
 	static const char *const words[] = { "show", PIN_SETTING_NAME };
 	const char *at = (const char *)m->body;
 
-	if (m->type != 'Q' || m->have < m->len || m->len < 16 || m->len > 64 || m->body[m->len - 1])
+	if (m->type != 'Q' || m->have < m->len || m->len < 16 || m->len > 64 || m->body[m->len - 1] ||
+	    !strchr("sS \t\r\n", *at) || !memchr(m->body, '.', m->len))
 		return false;
 	for (size_t i = 0; i < 2; i++) {
 		size_t len = strlen(words[i]);
@@ -539,11 +540,10 @@ static uint32_t forbidden(const struct session *s, uint32_t pins)
 	return found;
 }
 
-void rules_settle(struct session *s, uint32_t *events)
+static void settle_pins(struct session *s, uint32_t *events)
 {
 	uint32_t was = s->pins, pins = s->pins, told = s->pins_settled, fresh;
 	struct rule_refusal why = { 0 };
-
 	if (s->ruled_settings != s->settings) {
 		pins = (pins & ~(uint32_t)(PIN_HAND | PIN_SETTING | PIN_ROLE)) | pins_of_settings(s);
 		s->ruled_settings = s->settings;
@@ -568,4 +568,12 @@ void rules_settle(struct session *s, uint32_t *events)
 		say_too_many(s, 0, &why), broken(s, &why, events);
 	else
 		count_pin(s);
+}
+
+/* Most transactions leave nothing, and had nothing. */
+void rules_settle(struct session *s, uint32_t *events)
+{
+	if ((s->pins | s->pins_settled) || s->pin_counted || s->ruled_settings != s->settings || s->rules->pin & BIT(PREPARED) ||
+	    rules_whole_session(s))
+		settle_pins(s, events);
 }

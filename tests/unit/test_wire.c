@@ -1,4 +1,4 @@
-/* links: parser/wire.c parser/buf.c */
+/* links: parser/buf.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
