@@ -140,6 +140,8 @@ void conn_close(struct backend_conn *b, const char *reason)
 	}
 	if (reading)
 		catalogue_lost(b);
+	if (b->own)
+		own_failed(b, reason, NULL, 0);
 	if (b->lookup) {
 		struct lookup *l = b->lookup;
 
@@ -196,8 +198,8 @@ void conn_release(struct backend_conn *b, bool clean)
 	b->lookup = NULL;
 	if (b->state == CONN_DEAD)
 		return;
-	if (!clean || b->facts.spoilt || b->stream_left) {
-		conn_close(b, "unclean server");
+	if (!clean || b->facts.spoilt || b->stream_left || b->single) {
+		conn_close(b, b->single ? "its client is gone" : "unclean server");
 		pools_serve(b->pool);
 		return;
 	}

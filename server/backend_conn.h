@@ -49,6 +49,8 @@ struct backend_conn {
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
 	int64_t close_needed_us; /* since when even a pin has to end; 0: it may stay */
+	struct client *own;   /* whose own it is going to be, while it logs in */
+	bool single;	      /* one client's own: never given back */
 	uint64_t defaults_generation; /* of its pool's when it was opened */
 	const struct settings *learning, *greeting; /* asked about now; what connect_query has set, or NULL */
 	bool told_fatal;      /* a FATAL was passed on */
@@ -62,6 +64,7 @@ struct backend_conn {
 };
 
 void conn_open(struct db_pool *p); /* counted at once */
+void conn_open_own(struct client *c); /* the same, for c alone: own_opened() or own_failed() follows */
 /* A linked client loses it. What PostgreSQL may still have of it counts in every limit until its end of the connection
  * says that the session is over, or PARTING_MAX_US have passed. */
 void conn_close(struct backend_conn *b, const char *reason);

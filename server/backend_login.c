@@ -33,6 +33,10 @@ void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *erro
 
 	worker_random(&random, sizeof random);
 	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);
+	if (b->own) { /* which says nothing of the others */
+		own_failed(b, reason, error, len);
+		return;
+	}
 	if (!p->failing_since_us)
 		p->failing_since_us = w->now_us;
 	snprintf(p->last_reason, sizeof p->last_reason, "%s", reason);
@@ -85,7 +89,9 @@ static void send_startup(struct backend_conn *b)
 	buf_str(out, b->pool->user->name);
 	buf_str(out, "database");
 	buf_str(out, d->dbname ? d->dbname : b->pool->database->name);
-	for (size_t i = 0; i < sizeof extra / sizeof *extra; i++)
+	if (b->own)
+		own_startup(b, out);
+	for (size_t i = 0; !b->own && i < sizeof extra / sizeof *extra; i++)
 		if (extra[i][1]) {
 			buf_str(out, extra[i][0]);
 			buf_str(out, extra[i][1]);
@@ -235,7 +241,7 @@ static void choose_host(struct backend_conn *b, const char *hosts)
 	snprintf(b->host, sizeof b->host, "%.*s", (int)len, hosts);
 }
 
-void conn_open(struct db_pool *p)
+static void open_conn(struct db_pool *p, struct client *own)
 {
 	struct worker *w = p->worker;
 	const struct config_database *d = p->database->conf;
@@ -252,7 +258,14 @@ void conn_open(struct db_pool *p)
 	backend_init(&b->facts, w->store.settings, NULL);
 	b->facts.prepared_max = (size_t)w->config->max_prepared_statements;
 	b->node.facts = &b->facts;
-	pool_opening(&p->pool, &b->node, w->now_us);
+	b->own = own;
+	b->single = own;
+	if (own) {
+		own->own = b;
+		pool_opening_own(&p->pool, &b->node, w->now_us);
+	} else {
+		pool_opening(&p->pool, &b->node, w->now_us);
+	}
 	TAILQ_INSERT_TAIL(&w->backends, b, in);
 	choose_host(b, d->host && *d->host ? d->host : *w->config->unix_socket_dir ? w->config->unix_socket_dir : "/tmp");
 	if (*b->host == '/' || *b->host == '@') {
@@ -268,6 +281,16 @@ void conn_open(struct db_pool *p)
 		return;
 	}
 	resolve(b);
+}
+
+void conn_open(struct db_pool *p)
+{
+	open_conn(p, NULL);
+}
+
+void conn_open_own(struct client *c)
+{
+	open_conn(c->pool, c);
 }
 
 /* ---- login ---- */
@@ -321,6 +344,10 @@ void conn_opened(struct backend_conn *b)
 	pool_succeeded(&p->pool);
 	p->failing_since_us = 0;
 	b->used_us = b->worker->now_us;
+	if (b->own) {
+		own_opened(b);
+		return;
+	}
 	pool_opened(&b->node, b->worker->now_us);
 	if (vacate_holds(b->worker, p->database))
 		conn_close(b, "its database is to be left");
@@ -344,14 +371,16 @@ static void login_step(struct backend_conn *b)
 
 	switch (b->state) {
 	case CONN_LOGIN:
-		if (!defaults_ask(b))
+		if (b->own && b->own->replication) /* which takes other commands than these */
+			query = NULL;
+		else if (!b->own && !defaults_ask(b))
 			return;
 		break;
 	case CONN_LEARN:
 		defaults_learned(b);
 		break;
 	case CONN_GREETING:
-		if (query && !defaults_ask_greeting(b))
+		if (query && !b->own && !defaults_ask_greeting(b))
 			return;
 		login_done(b);
 		return;

@@ -144,7 +144,7 @@ static void count_bytes(struct client *c)
 	c->counted_sent = c->stream.written_bytes;
 }
 
-static void give_up_backend(struct client *c)
+void client_give_up_backend(struct client *c)
 {
 	struct backend_conn *b = c->backend;
 	bool clean;
@@ -181,7 +181,8 @@ void client_close(struct client *c, const char *reason)
 		session_listen_end(&c->session);
 	pool_unwait(&c->line.waiter);
 	vacate_end(c);
-	give_up_backend(c);
+	own_abandon(c);
+	client_give_up_backend(c);
 	key_remove(w, c);
 	worker_clean(w, &c->stream);
 	stream_flush(&c->stream);
@@ -281,7 +282,7 @@ void client_linked(struct client *c, struct backend_conn *b)
 	c->query_notified = false;
 	session_link(&c->session, &b->facts);
 	if (c->state == CLIENT_WELCOME) {
-		if (c->pool->greeting)
+		if (c->pool->greeting && !b->single)
 			session_base_under(&c->session, c->pool->greeting);
 		if (session_login_begin(&c->session))
 			client_welcome(c, b->facts.reported);
@@ -306,6 +307,10 @@ static bool request_backend(struct client *c)
 		return false;
 	}
 	c->request_us = c->worker->now_us;
+	if (c->own_wanted) {
+		own_request(c);
+		return c->backend;
+	}
 	node = pool_take(&c->pool->pool, c->session.want, c->worker->now_us);
 	if (node) {
 		client_linked(c, conn_of(node));
@@ -408,7 +413,7 @@ void client_events(struct client *c, uint32_t events)
 	/* Settings were applied for a message that is held: it runs now, or two clients could take turns at that for ever. */
 	if (session_releasable(&c->session) && c->state == CLIENT_ACTIVE &&
 	    !(events & EVENT_PROGRESS && !(events & EVENT_READY) && buf_len(&c->stream.in)))
-		give_up_backend(c);
+		client_give_up_backend(c);
 	if (buf_len(&c->stream.in) && events & (EVENT_PROGRESS | EVENT_READY | EVENT_LOGIN_DONE))
 		client_schedule(c);
 }
@@ -561,7 +566,7 @@ static void active_pump(struct client *c)
 	if (buf_len(&c->stream.out))
 		worker_dirty(c->worker, &c->stream);
 	if (!partial && session_releasable(&c->session))
-		give_up_backend(c);
+		client_give_up_backend(c);
 	press_back(c);
 	count_bytes(c);
 }

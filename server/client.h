@@ -3,6 +3,7 @@
 #ifndef PGPORTER_SERVER_CLIENT_H
 #define PGPORTER_SERVER_CLIENT_H
 
+#include "server/own.h"
 #include "server/worker.h"
 
 enum client_state {
@@ -40,6 +41,10 @@ struct client {
 	char *user_name, *database_name;
 	struct backend_conn *backend; /* linked */
 	struct line_place line;
+	bool own_wanted, own_waiting; /* it needs a connection of its own; it is in line for it */
+	TAILQ_ENTRY(client) own_in;
+	struct backend_conn *own; /* on its way to be that */
+	enum replication replication;
 	bool runnable;
 	size_t stream_left;	  /* bytes of the message under way that go on unread */
 	bool stream_drop;	  /* …to nowhere */
@@ -79,6 +84,7 @@ void client_fail(struct client *c, const char *sqlstate, const char *message, co
 void client_free(struct client *c); /* the reaper's */
 void client_schedule(struct client *c); /* pump it at the end of the turn */
 void client_pump(struct client *c);
+void client_give_up_backend(struct client *c); /* given back or closed; fine when it has none */
 void client_want_backend(struct client *c); /* in line for one, if need be; client_linked() follows */
 /* A backend from the pool is the client's. */
 void client_linked(struct client *c, struct backend_conn *b);

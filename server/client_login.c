@@ -140,20 +140,6 @@ static bool keep_params(struct client *c, const struct startup *st)
 	return true;
 }
 
-/* Physical and logical replication need a server connection of their own kind. */
-static bool wants_replication(const struct client *c)
-{
-	const char *value = param(c, "replication");
-	static const char *const no[] = { "false", "off", "no", "0", "f", "n" };
-
-	if (!value)
-		return false;
-	for (size_t i = 0; i < sizeof no / sizeof *no; i++)
-		if (!strcasecmp(value, no[i]))
-			return false;
-	return true;
-}
-
 static bool over(const struct pool_limit *l)
 {
 	return l->max > 0 && l->count >= l->max;
@@ -296,11 +282,7 @@ static void on_session(struct client *c, const struct startup *st)
 		client_fail(c, "57P01", "pooler is shutting down", NULL, NULL);
 		return;
 	}
-	if (wants_replication(c)) {
-		client_fail(c, "0A000", "replication connections do not go through pgporter", NULL,
-			    "Connect to PostgreSQL directly for replication.");
-		return;
-	}
+	c->replication = own_replication(param(c, "replication"));
 	c->database = pools_database(w, c->database_name, true);
 	if (c->database && !c->database->conf)
 		c->database = NULL;
@@ -385,7 +367,7 @@ static void start_with(struct client *c, const char *name, const char *value)
 	session_start_with(&c->session, key, value);
 }
 
-static bool start_options(struct client *c, const char *options)
+static void start_options(struct client *c, const char *options)
 {
 	const char *at = options, *name, *value;
 	char word[STARTUP_MAX];
@@ -393,29 +375,28 @@ static bool start_options(struct client *c, const char *options)
 	for (;;)
 		switch (options_next(&at, word, sizeof word, &name, &value)) {
 		case OPTIONS_END:
-			return true;
+			return;
 		case OPTIONS_SETTING:
 			start_with(c, name, value);
 			break;
 		case OPTIONS_BAD:
 			if (config_list_has(c->worker->config->ignore_startup_parameters, "options"))
 				break;
-			client_fail(c, "42601", "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
-				    NULL, NULL);
-			return false;
+			c->own_wanted = true; /* PostgreSQL's own switches: it takes or refuses them */
+			return;
 		}
 }
 
 /* As PostgreSQL: the options first, so that a parameter of its own beats them. */
-static bool start_settings(struct client *c)
+static void start_settings(struct client *c)
 {
 	struct reader r = reader_of(buf_head(&c->params), buf_len(&c->params));
 	const char *options = param(c, "options");
 	bool add_host = c->worker->config->application_name_add_host;
 	char name_and_host[300];
 
-	if (options && !start_options(c, options))
-		return false;
+	if (options)
+		start_options(c, options);
 	if (add_host) { /* for those who give no name */
 		snprintf(name_and_host, sizeof name_and_host, "app - %s:%d", c->address, c->port);
 		start_with(c, "application_name", name_and_host);
@@ -432,7 +413,6 @@ static bool start_settings(struct client *c)
 		}
 		start_with(c, name, value);
 	}
-	return true;
 }
 
 /* A number with one of PostgreSQL's units of time; without, it is milliseconds. */
@@ -491,14 +471,25 @@ static void learn(struct db_pool *p, const struct secret *learned)
 	p->learned = *learned;
 }
 
+/* With a connection of its own: PostgreSQL gets the parameters as they came. */
+static void start_alone(struct client *c)
+{
+	c->own_wanted = true;
+	if (c->replication) {
+		c->session.through = true;
+		c->session.carry = false;
+	}
+	session_starts_alone(&c->session);
+}
+
 static void begin_session(struct client *c, const struct secret *learned)
 {
 	struct worker *w = c->worker;
 	const struct settings *reported;
 
 	if (w->config->log_connections)
-		client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s replication=no", c->database_name, c->user_name,
-			   stream_is_tls(&c->stream) ? "yes" : "no");
+		client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s replication=%s", c->database_name, c->user_name,
+			   stream_is_tls(&c->stream) ? "yes" : "no", c->replication ? own_replication_name(c->replication) : "no");
 	c->pool = pools_pool(w, c->database, c->user);
 	if (c->pool->user == c->user)
 		learn(c->pool, learned);
@@ -511,15 +502,18 @@ static void begin_session(struct client *c, const struct secret *learned)
 	c->session.watch = catalogue_watch(c->database->catalogue);
 	c->session.through = c->pool->mode == POOL_SESSION;
 	client_rules(c);
-	if (!start_settings(c))
-		return;
-	if (c->pool->greeting)
+	start_settings(c);
+	for (size_t i = 0; i < settings_size(c->session.base); i++)
+		c->own_wanted = c->own_wanted || own_needed_for(settings_name_at(c->session.base, i));
+	if (c->own_wanted || c->replication)
+		start_alone(c);
+	else if (c->pool->greeting)
 		session_base_under(&c->session, c->pool->greeting);
 	take_idle_session_timeout(c);
 	msg_add(stream_out(&c->stream), 'R', "\0\0\0\0", 4);
 	c->state = CLIENT_WELCOME;
 	c->request_us = w->now_us;
-	reported = pools_welcome_find(c->pool, c->session.base);
+	reported = c->own_wanted ? NULL : pools_welcome_find(c->pool, c->session.base);
 	if (reported) {
 		client_welcome(c, reported);
 		return;
@@ -605,7 +599,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 	struct buf *out = stream_out(&c->stream);
 	size_t mark;
 
-	if (!c->backend || defaults_current(c->backend))
+	if (!c->own_wanted && (!c->backend || defaults_current(c->backend)))
 		pools_welcome_add(c->pool, c->session.base, reported);
 	c->defaults_generation = c->backend ? c->backend->defaults_generation : c->pool->defaults_generation;
 	session_welcome(&c->session, reported);
@@ -627,6 +621,8 @@ void client_welcome(struct client *c, const struct settings *reported)
 		msg_report(out, 'N', "NOTICE", "00000", c->worker->config->login_notify_message, NULL, NULL);
 	msg_add(out, 'Z', "I", 1);
 	c->state = CLIENT_ACTIVE;
+	if (c->session.pins)
+		client_pins_changed(c);
 	c->idle_us = c->worker->now_us;
 	worker_dirty(c->worker, &c->stream);
 	buf_release(&c->params);
@@ -672,6 +668,12 @@ void client_welcome_failed(struct client *c)
 			client_welcome(c, c->backend->facts.reported);
 		else
 			worker_dirty(c->worker, &c->backend->stream);
+		return;
+	}
+	if (code && !strcmp(code, "55P02")) { /* not once a session has started: then when its own does, if PostgreSQL likes it */
+		client_give_up_backend(c);
+		start_alone(c);
+		client_want_backend(c);
 		return;
 	}
 	client_fail(c, code ? code : "22023", message ? message : "startup parameter refused", field_of(error, 'D'), field_of(error, 'H'));

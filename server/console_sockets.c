@@ -75,12 +75,12 @@ static const char *client_application(const struct client *c)
 
 static bool client_waits(const struct client *c)
 {
-	return c->line.waiter.pool;
+	return c->line.waiter.pool || c->own_waiting;
 }
 
 static int64_t client_wait_us(const struct client *c)
 {
-	int64_t us = client_waits(c) ? c->worker->now_us - c->line.waiter.since_us : 0;
+	int64_t us = client_waits(c) ? c->worker->now_us - (c->own_waiting ? c->request_us : c->line.waiter.since_us) : 0;
 
 	return us > 0 ? us : 0;
 }
@@ -109,7 +109,7 @@ static void client_row(struct table *t, const struct client *c, const char *stat
 	cell_text(t, "C");
 	cell_text(t, c->user_name ? c->user_name : "(nouser)");
 	cell_text(t, client_database(c));
-	cell_text(t, "none");
+	cell_text(t, own_replication_name(c->replication));
 	cell_text(t, state);
 	cell_text(t, c->address);
 	cell_int(t, c->port);
@@ -136,7 +136,7 @@ static void server_row(struct table *t, const struct backend_conn *b, const char
 	cell_text(t, "S");
 	cell_text(t, b->pool->user->name);
 	cell_text(t, b->pool->database->name);
-	cell_text(t, "none");
+	cell_text(t, own_replication_name(b->client ? b->client->replication : b->own ? b->own->replication : REPLICATION_NONE));
 	cell_text(t, state);
 	cell_text(t, b->address);
 	cell_int(t, b->port);
@@ -258,7 +258,7 @@ void show_active_sockets(struct client *c)
 
 struct pool_figures {
 	const struct db_pool *pool;
-	int clients_active, clients_pinned, cancels;
+	int clients_active, clients_pinned, own_waiting, cancels;
 	int servers[SERVER_LISTS];
 	int64_t pinned_us; /* since when the oldest is; 0: none */
 };
@@ -289,6 +289,7 @@ static void count_client(struct pool_figures *f, const struct client *c)
 {
 	if (client_shown(c) && !client_waits(c))
 		f->clients_active++;
+	f->own_waiting += c->own_waiting;
 	if (c->state == CLIENT_ACTIVE && c->have_session && c->session.pins) {
 		f->clients_pinned++;
 		if (c->pinned_us && (!f->pinned_us || c->pinned_us < f->pinned_us))
@@ -344,7 +345,7 @@ static void pool_row(struct table *t, const struct pool_figures *f, int64_t now_
 	cell_text(t, p->database->name);
 	cell_text(t, p->user->name);
 	cell_int(t, f->clients_active);
-	cell_int(t, p->pool.n_waiting);
+	cell_int(t, p->pool.n_waiting + f->own_waiting);
 	cell_int(t, f->cancels);
 	cell_int(t, 0); /* a cancel request waits for no pool: its connection is opened at once */
 	cell_int(t, f->servers[LIST_ACTIVE]);

@@ -186,7 +186,7 @@ static void check_active(struct client *c)
 		return;
 	if (pause_ends_pin(c))
 		end_pin(c);
-	else if (c->busy && !idle && past(w, c->query_us, limit_of(u ? u->query_timeout_us : 0, conf->query_timeout_us))) {
+	else if (c->busy && !idle && !c->replication && past(w, c->query_us, limit_of(u ? u->query_timeout_us : 0, conf->query_timeout_us))) {
 		if (c->backend)
 			cancel_query(c->backend);
 		client_fail(c, "08P01", "query_timeout", NULL, NULL);
@@ -210,7 +210,8 @@ static void check_client(struct client *c)
 		check_active(c);
 		return;
 	case CLIENT_WELCOME:
-		if (c->line.waiter.pool && past(w, c->line.waiter.since_us, pools_query_wait_timeout_us(c->pool, c->user)))
+		if ((c->line.waiter.pool && past(w, c->line.waiter.since_us, pools_query_wait_timeout_us(c->pool, c->user))) ||
+		    (c->own_waiting && past(w, c->request_us, pools_query_wait_timeout_us(c->pool, c->user))))
 			waited_too_long(c);
 		else if (past(w, c->connected_us, w->config->client_login_timeout_us))
 			client_fail(c, "08P01", c->pool->failing_since_us ? "client_login_timeout (server down)" : "client_login_timeout", NULL, NULL);

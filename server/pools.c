@@ -11,6 +11,7 @@
 #include "server/defaults.h"
 #include "server/listening.h"
 #include "server/log.h"
+#include "server/own.h"
 #include "server/vacate.h"
 #include "server/worker.h"
 
@@ -120,6 +121,7 @@ struct db_pool *pools_pool(struct worker *w, struct database *db, struct user *c
 	p->user = u;
 	pool_configure(p);
 	p->defaults_generation = 1;
+	TAILQ_INIT(&p->own_line);
 	TAILQ_INSERT_TAIL(&db->pools, &p->pool, in_database);
 	return p;
 }
@@ -395,6 +397,7 @@ void pools_serve(struct db_pool *p)
 		hand_over(waiter, node);
 	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled || !p->database->conf || vacate_holds(p->worker, p->database))
 		return;
+	own_serve(p);
 	open_wanted(p);
 	if (pool_blocked_by_others(&p->pool, p->worker->now_us)) {
 		make_way(p);

@@ -113,7 +113,7 @@ bool vacate_same_server(const struct worker *w, const struct client *c, const st
 /* What a client uses is PostgreSQL's to judge. The backend that listens for all of them is ours to close. */
 static bool in_use(const struct backend_conn *b)
 {
-	return b->client;
+	return b->client || b->own;
 }
 
 /* Those on their way in are closed when they get there (conn_give_back(), login_done()): only then can their end be awaited. */

@@ -101,6 +101,7 @@ struct db_pool {
 	const struct settings *defaults; /* what its connections start with (server/defaults.h); NULL: not asked yet */
 	const struct settings *greeting; /* what connect_query has set; NULL: not known */
 	uint64_t defaults_generation, defaults_learned; /* now; that `defaults` is of */
+	struct clients own_line;	 /* who waits for a connection of its own (server/own.h) */
 	int n_clients; /* logged in or logging in */
 	struct listening *listening; /* NULL but for its own pool of one, which is in no list */
 	int64_t failing_since_us; /* 0: not */

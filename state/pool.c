@@ -205,16 +205,31 @@ bool pool_blocked_by_others(const struct pool *p, int64_t now_us)
 	return !p->paused && wanted(p, false) && own_room(p, now_us) && (!room(p->database) || !room(p->user));
 }
 
-void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us)
+bool pool_has_room(const struct pool *p, int64_t now_us)
+{
+	return own_room(p, now_us) && room(p->database) && room(p->user);
+}
+
+static void begin(struct pool *p, struct pool_backend *b, enum pool_place place, int64_t now_us)
 {
 	b->pool = p;
 	b->place = PLACE_NONE;
 	b->opened_us = now_us;
-	enter_place(b, PLACE_OPENING, now_us);
+	enter_place(b, place, now_us);
 	if (p->database)
 		p->database->count++;
 	if (p->user)
 		p->user->count++;
+}
+
+void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us)
+{
+	begin(p, b, PLACE_OPENING, now_us);
+}
+
+void pool_opening_own(struct pool *p, struct pool_backend *b, int64_t now_us)
+{
+	begin(p, b, PLACE_ACTIVE, now_us);
 }
 
 void pool_opened(struct pool_backend *b, int64_t now_us)

@@ -75,6 +75,9 @@ int pool_to_open(const struct pool *p, bool with_clients, int64_t now_us);
 /* Clients wait and only a database's or user's limit, not the pool's own, keeps a backend from being opened. */
 bool pool_blocked_by_others(const struct pool *p, int64_t now_us);
 void pool_opening(struct pool *p, struct pool_backend *b, int64_t now_us); /* counted from here on */
+/* One that is a single client's own: active from the start. The caller has asked pool_has_room(). */
+void pool_opening_own(struct pool *p, struct pool_backend *b, int64_t now_us);
+bool pool_has_room(const struct pool *p, int64_t now_us); /* for one more, within every limit */
 void pool_opened(struct pool_backend *b, int64_t now_us);		   /* and idle */
 void pool_give_back(struct pool_backend *b, int64_t now_us);		   /* active → idle */
 /* The active backend's client is pinned: from here on the backend counts in pin_size, if that has room, not in size. */

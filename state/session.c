@@ -33,6 +33,8 @@ const char *pin_reason_name(enum pin_reason reason)
 		return "by hand";
 	case PIN_WHOLE:
 		return "whole session";
+	case PIN_START:
+		return "startup parameters";
 	}
 	return "?";
 }

@@ -61,8 +61,9 @@ enum pin_reason {
 	PIN_PREPARED = 1 << 9,  /* by rule: prepared statements */
 	PIN_HAND = 1 << 10,     /* SET pgporter.pin = on */
 	PIN_WHOLE = 1 << 11,    /* by rule: this user or application_name */
+	PIN_START = 1 << 12,    /* its backend was started with parameters of its own */
 };
-enum { PIN_REASONS = 12 };
+enum { PIN_REASONS = 13 };
 /* "cursor", "advisory lock", … for one bit. */
 const char *pin_reason_name(enum pin_reason reason);
 
@@ -274,6 +275,9 @@ void session_base_kept(struct session *s, const struct settings *under);
 void session_role_gone(struct session *s, const char *name);
 bool backend_role_gone(struct backend *b, const char *name); /* the same for a backend's; true if it held it */
 void session_roles_told(struct session *s);
+
+/* The backend it is going to be linked to was started with its startup settings, and is its own: there is nothing to carry. */
+void session_starts_alone(struct session *s);
 
 /* Link to an idle backend. Settings that differ are applied before anything of the client's. */
 void session_link(struct session *s, struct backend *b);

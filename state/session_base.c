@@ -8,6 +8,18 @@ static void fill_in(const struct settings **var, const struct settings *under)
 			settings_set(var, settings_name_at(under, i), settings_value_at(under, i));
 }
 
+void session_starts_alone(struct session *s)
+{
+	while (settings_size(s->base))
+		session_start_with(s, settings_name_at(s->base, 0), NULL);
+	if (s->through)
+		return;
+	s->pins |= PIN_START;
+	s->pins_settled |= PIN_START;
+	session_remember_text(s, "startup packet", 14);
+	memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+}
+
 void session_base_under(struct session *s, const struct settings *under)
 {
 	fill_in(&s->base, under);

@@ -129,6 +129,7 @@ class Scene:
     def client(self, name="a", user="app", **how):
         """Connects a client; keyword arguments beyond Actor's are startup parameters."""
         params = dict(how.pop("params", {}))
+        pinned = how.pop("pinned", False)  # from its login on
         known = ("password", "deadline", "protocol", "login", "tls", "database", "unix", "in_order")
         conn = {key: how.pop(key) for key in known if key in how}
         params.update(how)
@@ -136,6 +137,7 @@ class Scene:
         self.between(user)
         actor = self._connect(self, name, user, params, conn)
         self.actors.append(actor)
+        actor.pinned = pinned and not actor.closed
         self.between(user)
         return actor
 

@@ -28,7 +28,6 @@ ROWS = {
 }
 
 _GUC = "a custom setting that another client's use has left reads '' instead of NULL, and the reverse on another backend"
-_START = "parameters that PostgreSQL takes only at start are refused"
 _NOTICE = "the notice about a startup parameter cut at 63 bytes is not passed on"
 
 # Scenarios that are known not to hold through pgporter: (row, case or function, pool or None for all) -> why. They are
@@ -39,8 +38,6 @@ NOT_HELD = {
     ("custom GUC unset", "test_null_where_never_set", None): _GUC,
     ("custom GUC unset", "test_row_level_security_hangs_on_it", None): _GUC,
     ("startup parameters", "application_name long", None): _NOTICE,
-    ("startup parameters", "ignore_system_indexes", None): _START,
-    ("startup parameters", "post_auth_delay", None): _START,
 }
 
 

@@ -290,7 +290,7 @@ def app_setup():
 class Cluster:
     """One PostgreSQL server on a free loopback port and a unix socket."""
 
-    def __init__(self, space):
+    def __init__(self, space, settings=None, hba=""):
         self.space = space
         self.data = space.folder("data")
         self.sockets = space.folder("pg")
@@ -299,10 +299,10 @@ class Cluster:
         subprocess.run(command_as_user([
             os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C", "--no-sync", "--no-instructions"]), check=True, cwd="/", stdout=subprocess.DEVNULL)
-        space.write("data/pg_hba.conf", HBA)
+        space.write("data/pg_hba.conf", HBA + hba)
         self.command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
                         "-h", "127.0.0.1"]
-        for name, value in SETTINGS.items():
+        for name, value in {**SETTINGS, **(settings or {})}.items():
             self.command += ["-c", "%s=%s" % (name, value)]
         self._start()
         self._fill()

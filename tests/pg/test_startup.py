@@ -3,6 +3,7 @@
 import pytest
 
 import rawpg
+import servers
 from differential import scenario
 
 STARTS = {
@@ -59,9 +60,28 @@ STARTS = {
     "custom bad": {"my.": "x"},
     "ignore_system_indexes": {"ignore_system_indexes": "on"},
     "post_auth_delay": {"post_auth_delay": "0"},
+    "ignore_system_indexes in options": {"options": "-P -c work_mem=5MB", "search_path": "s1"},
+    "ignore_system_indexes bad": {"ignore_system_indexes": "perhaps"},
+    "ignore_system_indexes in options bad": {"options": "-c ignore_system_indexes=perhaps"},
+    "post_auth_delay bad": {"post_auth_delay": "-7"},
+    "post_auth_delay and others": {"post_auth_delay": "0", "search_path": "s2", "my.a": "x", "application_name": "me"},
+    "post_auth_delay and a bad one": {"post_auth_delay": "0", "work_mem": "much"},
+    "log_connections for superusers": {"log_connections": "on"},
+    "jit_profiling_support": {"jit_profiling_support": "on"},
+    "local_preload_libraries": {"local_preload_libraries": "no_such_library"},
+    "options a switch": {"options": "-S 4096"},
+    "options a bad switch": {"options": "-z"},
+    "options for the server only": {"options": "-B 100"},
     "lc_messages superuser": {"lc_messages": "C"},
     "session_authorization": {"session_authorization": "app"},
 }
+
+START_ONLY = ("ignore_system_indexes", "post_auth_delay", "log_connections", "jit_profiling_support", "local_preload_libraries")
+
+
+def _has_switch(params):
+    return params.get("options", "").startswith(("-P", "-S", "-z", "-B"))
+
 
 SHOWN = ("search_path", "TimeZone", "DateStyle", "client_encoding", "application_name", "statement_timeout",
          "extra_float_digits", "IntervalStyle", "work_mem", "standard_conforming_strings", "geqo", "enable_seqscan")
@@ -69,7 +89,8 @@ SHOWN = ("search_path", "TimeZone", "DateStyle", "client_encoding", "application
 
 @scenario("startup parameters", args={name: (tuple(params.items()),) for name, params in STARTS.items()})
 def test_accepted_or_refused(s, params):
-    a = s.client("a", params=dict(params))
+    # What PostgreSQL does at a session's start only takes a server connection of its own.
+    a = s.client("a", params=dict(params), pinned=any(name in START_ONLY for name, _ in params) or _has_switch(dict(params)))
     if a.closed:
         return
     for name in SHOWN:
@@ -217,3 +238,106 @@ def test_a_refused_login_leaves_nothing(s):
 def test_the_raw_client_tells_a_refusal(cluster):
     with rawpg.Conn(cluster.address, "app", "app", {"work_mem": "much"}) as conn:
         assert conn.closed
+
+
+@scenario("startup parameters", args={name: case for name, case in {
+    "search_path": ("search_path", "s1", "s3"), "TimeZone": ("TimeZone", "Asia/Tokyo", "UTC"), "my.a": ("my.a", "start", "later"),
+}.items()})
+def test_reset_on_a_connection_of_ones_own(s, name, first, then):
+    a = s.client("a", params={name: first, "post_auth_delay": "0"}, pinned=True)
+    for way in ("RESET " + name, "RESET ALL", "SET %s TO DEFAULT" % name, "DISCARD ALL"):
+        a.q("SET %s = '%s'" % (name, then))
+        a.q("SHOW " + name)
+        a.q(way)
+        a.q("SHOW " + name)
+    a.parse("p", "SELECT $1::int + 1").bind("", "p", [1]).execute().sync().go()
+    a.q("PREPARE q AS SELECT 'q'")
+    a.q("EXECUTE q")
+
+
+def _own(pooler, **more):
+    return pooler.connect(1, params={"ignore_system_indexes": "on"}, **more)
+
+
+def _waiting(pooler):
+    return any(row["cl_waiting"] != "0" for row in pooler.show("POOLS") if row["database"] == "p1")
+
+
+@pytest.mark.skipif(servers.POOLER != "pgporter", reason="about pgporter's pools")
+class TestAConnectionOfOnesOwn:
+    def test_is_counted_and_gone_at_its_end(self, pooler, cluster):
+        with pooler.connect(1) as a:
+            assert a.value("SELECT 1") == "1"
+            with _own(pooler) as own:
+                assert own.value("SHOW ignore_system_indexes") == "on"
+                assert [(row["user"], row["reason"]) for row in pooler.show("PINS")] == [("app", "startup parameters")]
+                own_pid = own.value("SELECT pg_backend_pid()")
+                a.query("SELECT pg_backend_pid(), current_setting('ignore_system_indexes')").send()
+                assert own.value("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == "1"
+            row = a.go()[1]
+            assert row[1] != own_pid and row[2] == "off"
+
+    def test_waits_for_its_turn(self, pooler):
+        with pooler.connect(1) as a:
+            a.q("BEGIN")
+            own = pooler.connect(1, login=False)
+            try:
+                own.raw(_startup({"user": "app", "database": "p1", "ignore_system_indexes": "on"}))
+                while not _waiting(pooler):
+                    pass
+                a.q("COMMIT")
+                while own.read()[0] != "ReadyForQuery":
+                    pass
+                assert own.value("SHOW ignore_system_indexes") == "on"
+            finally:
+                own.terminate()
+            assert a.value("SHOW ignore_system_indexes") == "off"
+
+    def test_who_leaves_while_waiting_is_forgotten(self, pooler):
+        with pooler.connect(1) as a:
+            a.q("BEGIN")
+            for _ in range(3):
+                own = pooler.connect(1, login=False)
+                own.raw(_startup({"user": "app", "database": "p1", "ignore_system_indexes": "on"}))
+                while not _waiting(pooler):
+                    pass
+                own.drop()
+                while _waiting(pooler):
+                    pass
+            a.q("COMMIT")
+            assert a.value("SELECT 1") == "1"
+
+    def test_its_server_gone_is_its_end(self, pooler, cluster):
+        with _own(pooler) as own:
+            cluster.keeper.value("SELECT pg_terminate_backend(%s)" % own.value("SELECT pg_backend_pid()"))
+            assert "C=57P01" in own.read_eof()[0]
+        with _own(pooler) as own:
+            assert own.value("SELECT 1") == "1"
+
+    def test_is_cancelled_like_any(self, pooler):
+        with _own(pooler) as own:
+            own.query("SELECT pg_sleep(30)").send()
+            while not pooler.cluster.keeper.value("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%'"):
+                pass
+            own.cancel()
+            assert "C=57014" in own.go()[1]
+
+    def test_in_session_pooling(self, start_pooler):
+        front = start_pooler({"pool_mode": "session"})
+        with front.connect(2, params={"ignore_system_indexes": "on", "search_path": "s1"}) as own, front.connect(2) as a:
+            assert own.value("SHOW ignore_system_indexes") == "on"
+            assert own.value("SELECT v FROM t") == "in s1"
+            own.q("SET search_path = s2; RESET search_path")
+            assert own.value("SELECT v FROM t") == "in s1"
+            assert a.value("SHOW ignore_system_indexes") == "off"
+
+    def test_a_name_that_the_ini_ignores_is_dropped(self, start_pooler):
+        front = start_pooler({"ignore_startup_parameters": "ignore_system_indexes"})
+        with _own(front) as a:
+            assert a.value("SHOW ignore_system_indexes") == "off"
+            assert not front.show("PINS")
+
+
+def _startup(params):
+    body = b"\0\3\0\0" + b"".join(rawpg.cstr(k) + rawpg.cstr(v) for k, v in params.items()) + b"\0"
+    return (len(body) + 4).to_bytes(4, "big") + body
