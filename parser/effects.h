@@ -110,7 +110,8 @@ struct stmt_effects {
 	 * current_setting() may show it in other words (4096kB for 4MB). NULL: not certain from the text, ask (datestyle
 	 * always, SET … FROM CURRENT, intervals). */
 	char *value;
-	uint32_t name_at, name_len; /* PREPARE, EXECUTE, DEALLOCATE: the name's token in the text, quotes included */
+	uint32_t name_at, name_len; /* PREPARE, EXECUTE, DEALLOCATE, and LISTEN, UNLISTEN where the name may have been cut: its
+				    * token in the text, quotes included */
 	enum stmt_kind inner_kind;  /* PREPARE only */
 	uint32_t inner_flags;
 	struct touched_setting *touched;

@@ -361,6 +361,12 @@ static bool token_names(const struct lex *l, enum tok t, const char *name)
 	return n == len && (p == end || len >= NAME_CUT);
 }
 
+/* PostgreSQL says so where it cuts a name: at 63 bytes, or before the character that does not fit. */
+static bool may_be_cut(const char *name)
+{
+	return name && strlen(name) >= 60;
+}
+
 /* Finds the token that names a prepared statement: the one after `after`, which itself stands outside of brackets and,
  * where `before` is set, follows that word. Without `after` it is the statement's last token. */
 static void find_name(struct reading *r, const char *before, const char *after)
@@ -671,10 +677,14 @@ static bool read_session_statement(struct reading *r, const PgQuery__Node *n)
 		return true;
 	case PG_QUERY__NODE__NODE_LISTEN_STMT:
 		name_it(r, STMT_LISTEN, n->listen_stmt->conditionname);
+		if (may_be_cut(r->row.name))
+			find_name(r, NULL, "listen");
 		r->row.flags |= TOUCH_LISTEN;
 		return true;
 	case PG_QUERY__NODE__NODE_UNLISTEN_STMT:
 		name_it(r, STMT_UNLISTEN, n->unlisten_stmt->conditionname);
+		if (may_be_cut(r->row.name))
+			find_name(r, NULL, "unlisten");
 		if (!r->row.name)
 			r->row.kind = STMT_UNLISTEN_ALL;
 		r->row.flags |= TOUCH_DROP;

@@ -349,14 +349,30 @@ static void forward_run(struct forward *f)
 	f->run = 0;
 }
 
-uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid)
+static struct backend_conn *by_pid(const struct backend_conn *to, uint32_t pid)
 {
-	const struct backend_conn *b;
+	struct backend_conn *b;
 
 	TAILQ_FOREACH (b, &to->worker->backends, in)
-		if (b->pid == pid && b->known_as && b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len))
-			return b->known_as;
-	return pid;
+		if (b->pid == pid && b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len))
+			return b;
+	return NULL;
+}
+
+void conn_marker_heard(const struct backend_conn *to, uint32_t pid)
+{
+	struct backend_conn *b = by_pid(to, pid);
+
+	if (b)
+		speakers_marked(&b->speakers);
+}
+
+uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid)
+{
+	struct backend_conn *b = by_pid(to, pid);
+	uint32_t known_as = b ? speakers_heard(&b->speakers, b->worker->now_us) : 0;
+
+	return known_as ? known_as : pid;
 }
 
 /* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. */
@@ -372,13 +388,13 @@ static void name_sender(const struct backend_conn *to, const struct client_messa
 		body[i] = (uint8_t)(known_as >> (24 - 8 * i));
 }
 
-/* The client's own NOTIFY, and no marker of ours in place of a LISTEN: that one's tag is not forwarded. */
+/* Where texts are not looked through for it, since nobody shares what listens: one may listen by itself. */
 static void note_notify(struct backend_conn *b, const struct client_message *m)
 {
-	if (m->type != 'C' || m->have != 7 || memcmp(m->body, "NOTIFY", 7))
-		return;
-	b->known_as = b->client->cancel_pid;
-	b->notified_us = b->worker->now_us;
+	const struct channels *shared = b->client->session.channels;
+
+	if (m->type == 'C' && m->have == 7 && !memcmp(m->body, "NOTIFY", 7) && !(shared && channels_in_use(shared)))
+		speakers_said(&b->speakers, b->worker->now_us);
 }
 
 static bool is_fatal(const struct client_message *m)

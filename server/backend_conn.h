@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "server/worker.h"
+#include "state/speakers.h"
 
 enum conn_state {
 	CONN_RESOLVING,
@@ -43,8 +44,7 @@ struct backend_conn {
 	int local_port;
 	struct auth_server *auth;
 	uint32_t pid, secret; /* of BackendKeyData */
-	uint32_t known_as;    /* process id that its last client goes by, or the last that sent NOTIFY just now */
-	int64_t notified_us;  /* when that was */
+	struct speakers speakers; /* who has notified through it */
 	size_t stream_left;   /* bytes of the reply under way that go on unread */
 	bool stream_drop;
 	bool close_needed;    /* RECONNECT, RELOAD: close when given back */
@@ -85,6 +85,7 @@ void conn_log(const struct backend_conn *b, int level, const char *fmt, ...) __a
 /* The process id that who reads a notification knows its sender by: a backend of ours, on the same server as `to`, goes
  * by the client that it speaks for. */
 uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid);
+void conn_marker_heard(const struct backend_conn *to, uint32_t pid); /* one came from there */
 const char *conn_state_name(const struct backend_conn *b); /* as SHOW SERVERS calls it */
 
 static inline struct backend_conn *conn_of(struct pool_backend *node)

@@ -20,9 +20,6 @@
 
 static const struct stream_owner_ops client_ops;
 
-/* How long a notification may still be on its way to who listens: so long its sender's name is kept, and so long may the
- * next client on that backend, if it notifies too, be taken for the one before. */
-enum { NOTIFY_UNDER_WAY_US = 20 * 1000 };
 enum { CLIENT_IN_MAX = 1 << 17 }; /* bytes a client may send ahead while it waits */
 
 void client_log(const struct client *c, int level, const char *fmt, ...)
@@ -156,6 +153,7 @@ void client_give_up_backend(struct client *c)
 		b->client = NULL;
 		return;
 	}
+	speakers_leave(&b->speakers, session_listens(&c->session), c->worker->now_us); /* its ReadyForQuery has waited for them */
 	clean = session_unlink(&c->session);
 	conn_release(b, clean && !c->stream_left);
 }
@@ -274,13 +272,13 @@ void client_linked(struct client *c, struct backend_conn *b)
 		return;
 	}
 	b->request_us = w->now_us;
-	if (w->now_us - b->notified_us > NOTIFY_UNDER_WAY_US)
-		b->known_as = c->cancel_pid;
 	c->pool->traffic.assignments++;
 	c->pool->traffic.wait_time_us += (uint64_t)(w->now_us - c->request_us);
 	c->xact_us = c->query_us = w->now_us;
 	c->query_notified = false;
 	session_link(&c->session, &b->facts);
+	if (speakers_enter(&b->speakers, c->cancel_pid, session_listens(&c->session), w->now_us))
+		session_mark_first(&c->session);
 	if (c->state == CLIENT_WELCOME) {
 		if (c->pool->greeting && !b->single)
 			session_base_under(&c->session, c->pool->greeting);
@@ -468,6 +466,8 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 	case SESSION_NEXT:
 	case SESSION_STREAM:
 		begin_query(c, m->type);
+		if (c->backend && session_said_notify(&c->session))
+			speakers_said(&c->backend->speakers, c->worker->now_us);
 		c->stream_left = m->len - m->have;
 		c->stream_drop = false;
 		buf_consume(in, WIRE_HEAD + m->have);

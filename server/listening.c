@@ -322,12 +322,13 @@ static uint32_t sender_pid(const struct listening *l, uint32_t pid)
 	return conn_known_as(l->conn, pid);
 }
 
-static void on_marker(struct listening *l, const char *payload)
+static void on_marker(struct listening *l, uint32_t pid, const char *payload)
 {
 	struct subscriber *s = channels_marked(l->channels, payload);
 	uint32_t events = 0;
 	struct client *c;
 
+	conn_marker_heard(l->conn, pid);
 	if (!s)
 		return;
 	c = client_of(s->owner);
@@ -349,7 +350,7 @@ static void on_notification(struct listening *l, const uint8_t *body, size_t len
 	if (!payload)
 		return;
 	if (!strcmp(name, channels_marker(l->channels))) {
-		on_marker(l, payload);
+		on_marker(l, pid, payload);
 		return;
 	}
 	listeners = channels_listeners(l->channels, name);

@@ -315,7 +315,7 @@ bool session_unlink(struct session *s)
 	s->ready_owed = 0;
 	vacate_forget(s);
 	rules_uncount(s);
-	s->listen.waits = s->listen.marked = false;
+	s->listen.waits = s->listen.marked = s->listen.begins = false;
 	s->listen.alone = 0;
 	return clean;
 }
@@ -759,6 +759,8 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_DROP;
 	if (!b)
 		return answer_unlinked(s, m, &verdict) || refused_early(s, m, &verdict) ? verdict : SESSION_LINK;
+	if (s->listen.begins && listen_begin(s))
+		return SESSION_HOLD;
 	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))

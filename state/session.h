@@ -152,6 +152,8 @@ struct session {
 		bool marked;	    /* this transaction has sent markers that change what the client listens to */
 		uint64_t alone;	    /* one that is a transaction of its own: its number; 0: not so */
 		uint64_t discard_before; /* DISCARD ALL has succeeded: what earlier markers have brought is to go */
+		bool begins;	    /* a marker is to go ahead of the next message */
+		bool said;	    /* session_said_notify() */
 		bool waits;	    /* ReadyForQuery is held back… */
 		uint64_t await;	    /* …until this marker has come */
 		bool overrun;	    /* more was unread than LISTEN_UNREAD_MAX: to be closed */
@@ -306,6 +308,13 @@ enum listen_delivery {
 enum listen_delivery session_notify(struct session *s, const void *message, size_t len);
 /* The listening backend was replaced: notifications may have been missed, and the client is told. */
 enum listen_delivery session_listen_gap(struct session *s);
+/* It listens, and its own notifications are waited for before it is told that its transaction is over. */
+bool session_listens(const struct session *s);
+/* Linked, and what comes next from this backend may still be another's: a marker is sent ahead of whatever the session
+ * does, from which on it is its own. For one that listens. */
+void session_mark_first(struct session *s);
+/* Since it was last asked a statement was sent whose text names NOTIFY; where nobody listens none is looked at. */
+bool session_said_notify(struct session *s);
 /* A marker of this session's has come through. May write its ReadyForQuery: events as from session_from_backend(). */
 void session_listen_marked(struct session *s, uint32_t *events);
 /* The listening backend is lost. Returns false where this session's LISTEN or UNLISTEN was under way, so that nobody

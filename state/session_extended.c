@@ -590,6 +590,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target ? s->unnamed.target : s->unnamed.own);
 		if (verdict != SESSION_NEXT)
 			return verdict;
+		listen_look(s, buf_head(&s->unnamed.tail), buf_len(&s->unnamed.tail));
 		bound_from(s, portal, NULL);
 		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
 			    s->unnamed.own, r);
@@ -606,6 +607,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	stmt_name(st, backend_name);
+	listen_look(s, st->tail, st->tail_len);
 	bound_from(s, portal, st);
 	if (st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE && !st->from_sql)
 		bind_portal(s, portal, st->effects, st->substitute, NULL, st->target, r);

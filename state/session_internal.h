@@ -187,6 +187,8 @@ void listen_discarded(struct session *s); /* DISCARD ALL has succeeded */
 /* ReadyForQuery in idle has come for a session that listens. True: it is written later, by listen_go_on(). */
 bool listen_holds_ready(struct session *s);
 void listen_go_on(struct session *s, bool failed, uint32_t *events);
+void listen_look(struct session *s, const void *text, size_t len); /* does a statement that is sent name NOTIFY? */
+bool listen_begin(struct session *s); /* the marker that session_mark_first() promised is on its way: hold */
 void listen_flush(struct session *s); /* the client may read now */
 
 /* session_reply.c */

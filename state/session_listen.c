@@ -218,6 +218,49 @@ void listen_go_on(struct session *s, bool failed, uint32_t *events)
 	session_tell_ready(s, events);
 }
 
+bool session_listens(const struct session *s)
+{
+	return s->carry && s->listens && !TAILQ_EMPTY(&s->listens->to) && channels_state(s->channels) == CHANNELS_UP;
+}
+
+void session_mark_first(struct session *s)
+{
+	s->listen.begins = true;
+}
+
+bool session_said_notify(struct session *s)
+{
+	bool said = s->listen.said;
+
+	s->listen.said = false;
+	return said;
+}
+
+void listen_look(struct session *s, const void *text, size_t len)
+{
+	const char *at = text, *end = at + len;
+
+	if (!s->channels || !channels_in_use(s->channels))
+		return;
+	for (; end - at >= 6; at++)
+		if ((*at | 0x20) == 'n' && !strncasecmp(at, "notify", 6)) {
+			s->listen.said = true;
+			return;
+		}
+}
+
+bool listen_begin(struct session *s)
+{
+	char payload[MARKER_MAX];
+
+	s->listen.begins = false;
+	if (!s->listens || s->backend->status != 'I' || s->backend->batch)
+		return false;
+	marker_new(s->listens, '.', NULL, payload);
+	task_notify(s, channels_marker(s->channels), payload);
+	return true;
+}
+
 void session_listen_marked(struct session *s, uint32_t *events)
 {
 	listen_go_on(s, false, events);

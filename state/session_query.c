@@ -476,6 +476,7 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 	if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1)
 		return query_opaque(s, m); /* PostgreSQL judges the message */
 	e = session_effects_of(s, (const char *)m->body, m->len - 1);
+	listen_look(s, m->body, m->len);
 	if (effects_none(e)) {
 		query_clear(s);
 		query_began(s);

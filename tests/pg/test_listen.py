@@ -81,3 +81,212 @@ def test_settings_of_a_listener(s):
     a.q("NOTIFY news, 'x'")
     a.q("UNLISTEN *")
     a.q("SELECT v FROM t")
+
+
+@scenario("LISTEN")
+def test_oneself_by_pipeline(s):
+    """Notifications come when the whole batch is over, ahead of its ReadyForQuery."""
+    a = s.client("a")
+    a.parse("", "LISTEN news").bind().execute().parse("", "NOTIFY news, 'in one'").bind().execute()
+    a.parse("", "SELECT pg_notify('news', 'by function')").bind().execute().sync().go()
+    a.parse("", "NOTIFY news, '1'").bind().execute().sync().parse("", "NOTIFY news, '2'").bind().execute().sync().go(2)
+    a.parse("", "UNLISTEN news").bind().execute().parse("", "NOTIFY news, 'nobody'").bind().execute().sync().go()
+    a.q("SELECT 1")
+
+
+@scenario("LISTEN")
+def test_one_prepared_statement_many_times(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("l", "LISTEN news").parse("u", "UNLISTEN *").describe("S", "l").sync().go()
+    for _ in range(2):
+        a.bind("", "l").execute().sync().go()
+        b.q("NOTIFY news, 'heard'")
+        a.until("NotificationResponse")
+        a.bind("", "u").execute().sync().go()
+        b.q("NOTIFY news, 'not heard'")
+    a.q("BEGIN")
+    for statement in "lul":
+        a.bind("", statement).execute().sync().go()
+    a.q("COMMIT")
+    b.q("NOTIFY news, 'the last word was LISTEN'")
+    a.until("NotificationResponse")
+
+
+@scenario("LISTEN")
+def test_savepoints(s):
+    a = s.client("a")
+    a.q("BEGIN")
+    a.q("LISTEN one")
+    a.q("SAVEPOINT s")
+    a.q("LISTEN two; UNLISTEN one")
+    a.q("ROLLBACK TO s")
+    a.q("LISTEN three")
+    a.q("RELEASE s")
+    a.q("COMMIT")
+    a.q("NOTIFY one; NOTIFY two; NOTIFY three")
+    a.q("BEGIN; UNLISTEN *; SAVEPOINT s; LISTEN four; LISTEN two; ROLLBACK TO s; LISTEN two; COMMIT")
+    a.q("NOTIFY one; NOTIFY two; NOTIFY three; NOTIFY four")
+
+
+@scenario("LISTEN")
+def test_failed_transactions(s):
+    a = s.client("a")
+    a.q("LISTEN one")
+    a.q("LISTEN two; SELECT 1/0")
+    a.q("BEGIN; LISTEN three")
+    a.q("SELECT 1/0")
+    a.q("LISTEN four")
+    a.q("UNLISTEN *")
+    a.q("COMMIT")
+    a.parse("", "LISTEN five").bind().execute().parse("", "SELECT 1/0").bind().execute().sync().go()
+    a.q("NOTIFY one; NOTIFY two; NOTIFY three; NOTIFY four; NOTIFY five")
+
+
+@scenario("LISTEN")
+def test_from_a_trigger(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("CREATE TABLE scratch.n (v text); GRANT ALL ON scratch.n TO PUBLIC")
+    a.q("CREATE FUNCTION scratch.tell() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_notify('news', NEW.v); RETURN NEW; END$$")
+    a.q("CREATE TRIGGER tell AFTER INSERT ON scratch.n FOR EACH ROW EXECUTE FUNCTION scratch.tell()")
+    a.q("LISTEN news")
+    b.q("INSERT INTO scratch.n VALUES ('first'), ('second')")
+    a.until("NotificationResponse")
+    a.until("NotificationResponse")
+    a.q("INSERT INTO scratch.n VALUES ('its own')")
+    a.q("BEGIN; INSERT INTO scratch.n VALUES ('never'); ROLLBACK")
+    a.x("INSERT INTO scratch.n VALUES ('by extended')")
+
+
+@scenario("LISTEN", need=2)
+def test_in_the_middle_of_a_transaction_nothing_comes(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("LISTEN news")
+    a.q("BEGIN")
+    b.q("NOTIFY news, 'wait'")
+    a.q("SELECT 1")
+    a.q("SELECT 1/0")
+    b.q("NOTIFY news, 'wait too'")
+    a.q("ROLLBACK")
+    b.q("BEGIN")
+    b.q("NOTIFY news, 'at commit'")
+    a.q("SELECT 1")
+    b.q("COMMIT")
+    a.until("NotificationResponse")
+
+
+@scenario("LISTEN")
+def test_names(s):
+    a, b = s.client("a"), s.client("b")
+    for name in ('"Quoted Name"', '"with ""quotes"" inside"', '"it\'s"', '"back\\slash"', "FOLDED", '"grün"', "grün", '"; SELECT 1 --"'):
+        a.q("LISTEN %s" % name)
+        b.q("NOTIFY %s, 'heard'" % name)
+        a.until("NotificationResponse")
+        a.q("UNLISTEN %s" % name)
+        a.x("LISTEN %s" % name)
+        b.q("NOTIFY %s, 'heard too'" % name)
+        a.until("NotificationResponse")
+        a.q("UNLISTEN *")
+    b.q("NOTIFY folded, 'nobody'")
+    a.q("SELECT 1")
+
+
+@scenario("LISTEN")
+def test_names_that_are_cut(s):
+    a, b = s.client("a"), s.client("b")
+    for name in ("n" * 63, "n" * 64, '"%s"' % ("N" * 70), "x" * 62 + "ü"):
+        a.q("LISTEN %s" % name)
+        b.q("NOTIFY %s" % name)
+        a.until("NotificationResponse")
+        a.q("UNLISTEN %s" % name)
+        a.q("LISTEN a; LISTEN %s" % name)
+        a.x("LISTEN %s" % name)
+        b.q("NOTIFY %s, 'x'" % name)
+        a.until("NotificationResponse")
+        a.x("UNLISTEN %s" % name)
+    b.q("SELECT pg_notify(repeat('n', 64), 'x')")
+
+
+@scenario("LISTEN")
+def test_payloads(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("LISTEN news")
+    for payload in ("", "''", "grün → ok", "x" * 7999, "17 3 +news", "\\", "two\nlines"):
+        b.q("NOTIFY news, '%s'" % payload)
+        a.until("NotificationResponse")
+    b.q("NOTIFY news, '%s'" % ("x" * 8000))
+    b.q("BEGIN; NOTIFY news, 'a'; NOTIFY news, 'b'; NOTIFY news, 'a'; NOTIFY news; NOTIFY news, ''; COMMIT")
+    for _ in range(3):
+        a.until("NotificationResponse")
+    b.q("NOTIFY news, 'a'")
+    b.q("NOTIFY news, 'a'")
+    for _ in range(2):
+        a.until("NotificationResponse")
+
+
+@scenario("LISTEN")
+def test_given_up_wholesale(s):
+    a, b = s.client("a"), s.client("b")
+    for reset in ("UNLISTEN *", "DISCARD ALL", "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"):
+        for ask in (a.q, a.x):
+            if ask == a.x and ";" in reset:
+                continue
+            a.q("LISTEN news; LISTEN more")
+            a.q("LISTEN news")
+            b.q("NOTIFY news, 'heard'")
+            a.until("NotificationResponse")
+            ask(reset)
+            b.q("NOTIFY news, 'nobody'; NOTIFY more, 'nobody'")
+            a.q("NOTIFY more, 'nobody either'")
+    a.q("BEGIN; UNLISTEN *; ROLLBACK")
+
+
+@scenario("LISTEN", need=2)
+def test_with_other_state(s):
+    """A listener that is pinned for another reason, and one whose function listens."""
+    a, b = s.client("a"), s.client("b")
+    a.q("LISTEN news")
+    a.pins("SELECT pg_advisory_lock(4711)")
+    b.q("NOTIFY news, 'heard'")
+    a.until("NotificationResponse")
+    a.q("NOTIFY news, 'its own'")
+    a.q("DISCARD ALL")
+    a.frees()
+    a.q("NOTIFY news, 'nobody'")
+    a.pins("DO $$BEGIN EXECUTE 'LISTEN inside'; END$$")
+    a.q("LISTEN more")
+    b.q("NOTIFY inside; NOTIFY more")
+    a.until("NotificationResponse")
+    a.until("NotificationResponse")
+    a.q("UNLISTEN inside")
+    a.q("NOTIFY inside; NOTIFY more")
+    a.q("UNLISTEN *")
+    a.frees()
+    a.q("NOTIFY inside; NOTIFY more")
+
+
+@scenario("LISTEN")
+def test_two_phase_commit_refuses(s):
+    a = s.client("a", user="boss")
+    a.q("LISTEN other")  # who listens to nothing is not refused for UNLISTEN
+    for text in ("LISTEN news", "UNLISTEN news", "UNLISTEN *", "NOTIFY news"):
+        a.q("BEGIN")
+        a.q(text)
+        a.q("PREPARE TRANSACTION 'listens'")
+        a.q("SELECT 1")
+
+
+@scenario("LISTEN")
+def test_what_comes_in_the_transaction_that_begins_to_listen(s):
+    a = s.client("a")
+    a.q("BEGIN; LISTEN news; NOTIFY news, 'after'; COMMIT")
+    a.q("UNLISTEN *")
+    a.q("BEGIN ISOLATION LEVEL SERIALIZABLE; LISTEN news; NOTIFY news, 'serializable'; COMMIT")
+    a.q("BEGIN; LISTEN more; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SHOW transaction_isolation; COMMIT")
+    a.q("BEGIN READ ONLY; LISTEN third; NOTIFY third; COMMIT")
+    a.q("SET default_transaction_read_only = on")
+    a.q("LISTEN fourth")
+    a.q("NOTIFY fourth")
+    a.q("BEGIN; NOTIFY news, '1'; COMMIT; BEGIN; NOTIFY news, '2'")
+    a.q("COMMIT AND CHAIN")
+    a.q("COMMIT")

@@ -1,0 +1,71 @@
+#include "state/speakers.h"
+
+#include <string.h>
+
+static bool under_way(const struct speaker *p, int64_t now_us)
+{
+	return !p->quiet && now_us - p->left_us < SPEAKER_UNDER_WAY_US;
+}
+
+bool speakers_enter(struct speakers *s, uint32_t pid, bool can_mark, int64_t now_us)
+{
+	bool doubt = false;
+
+	if (!s->n || s->list[0].pid != pid) {
+		if (s->n == SPEAKERS_KEPT)
+			s->n--;
+		memmove(s->list + 1, s->list, s->n * sizeof *s->list);
+		s->list[0] = (struct speaker){ .pid = pid };
+		s->n++;
+	}
+	s->list[0].quiet = false;
+	for (unsigned i = 1; i < s->n; i++)
+		doubt = doubt || (s->list[i].pid != pid && under_way(&s->list[i], now_us));
+	s->before_marker = doubt && can_mark;
+	return s->before_marker;
+}
+
+void speakers_said(struct speakers *s, int64_t now_us)
+{
+	if (!s->n)
+		return;
+	s->list[0].likely = true;
+	s->list[0].said_us = now_us;
+}
+
+void speakers_leave(struct speakers *s, bool quiet, int64_t now_us)
+{
+	if (!s->n)
+		return;
+	s->list[0].quiet = quiet;
+	s->list[0].left_us = now_us;
+}
+
+void speakers_marked(struct speakers *s)
+{
+	s->before_marker = false;
+	if (s->n)
+		s->n = 1;
+}
+
+/* Whoever spoke first is heard first. What comes in one turn may all be of one. */
+uint32_t speakers_heard(struct speakers *s, int64_t now_us)
+{
+	unsigned latest = s->before_marker ? 1 : 0;
+	struct speaker *found;
+
+	if (s->n <= latest)
+		return s->n ? s->list[0].pid : 0;
+	found = &s->list[latest];
+	for (unsigned i = s->n; i-- > latest;) {
+		struct speaker *p = &s->list[i];
+
+		if ((p->likely || p->heard_us == now_us) && (!i || under_way(p, now_us))) {
+			found = p;
+			break;
+		}
+	}
+	found->likely = false;
+	found->heard_us = now_us;
+	return found->pid;
+}

@@ -1,0 +1,36 @@
+/* state/speakers.h — whose notifications come from one backend. PostgreSQL names the backend; its receivers know the
+ * client that it spoke for, which may have given it back while the notification was still on its way.
+ *
+ * What is known: who had the backend and when, whose statements named NOTIFY, what has arrived, and markers
+ * (state/channels.h): what follows one is of the client that had the backend when it was sent. Times are microseconds of
+ * the caller's clock; what arrives in one turn has one time. */
+#ifndef PGPORTER_STATE_SPEAKERS_H
+#define PGPORTER_STATE_SPEAKERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SPEAKERS_KEPT = 4, SPEAKER_UNDER_WAY_US = 20 * 1000 }; /* so long a notification may be on its way */
+
+struct speaker {
+	uint32_t pid; /* as others know it */
+	bool likely;  /* it has said NOTIFY, and none of it was heard since */
+	bool quiet;   /* nothing of it is on its way: that was waited for */
+	int64_t said_us, heard_us, left_us;
+};
+
+struct speakers { /* zeroed to start with */
+	struct speaker list[SPEAKERS_KEPT]; /* the latest first */
+	unsigned n;
+	bool before_marker; /* until a marker comes nothing is of the latest */
+};
+
+/* This client has the backend now. can_mark: a marker can be sent ahead of what it does. Returns true if one has to be:
+ * otherwise it might take another's notifications for its own. */
+bool speakers_enter(struct speakers *s, uint32_t pid, bool can_mark, int64_t now_us);
+void speakers_said(struct speakers *s, int64_t now_us); /* the latest: a statement that names NOTIFY */
+void speakers_leave(struct speakers *s, bool quiet, int64_t now_us);
+void speakers_marked(struct speakers *s);		/* a marker has come from this backend */
+uint32_t speakers_heard(struct speakers *s, int64_t now_us); /* a notification has: whose it is; 0: nobody's */
+
+#endif
