@@ -1,15 +1,16 @@
 #!/usr/bin/python3
-"""make regress: PostgreSQL's own regression suite directly, and through pgporter while strangers dirty its connections.
+"""make regress: PostgreSQL's own regression suites directly, and through pgporter while strangers dirty its connections.
 
-What psql printed has to be equal. Three runs on PostgreSQLs of their own, made alike: `direct`; `parallel`, the suite's
-groups as they are through a pool that holds the largest of them; `serial`, one test at a time through a pool of two, which
-the test under way shares with the strangers. Differences that remain are listed with their reasons in docs/regress.md,
-line by line; one that is not listed, and one listed that is no longer there, fail the run. WRITE=1 puts figures and date
-there.
+The suites are core's and PL/pgSQL's; what psql printed has to be equal. Three runs on PostgreSQLs of their own, made alike:
+`direct`; `parallel`, core's groups as they are through a pool that holds the largest of them; `serial`, one test at a time
+through a pool of two, which the test under way shares with the strangers. Differences that remain are listed with their
+reasons in docs/regress.md; one that is not listed, and one listed that is no longer there, fail the run. WRITE=1 puts
+figures and date there.
 
 run.py [TEST ...] runs single tests after the suite's own setup, and prints what differs; RUNS=direct,parallel,serial
 chooses runs. Results stay in build/regress/<run>.
 """
+import contextlib
 import datetime
 import difflib
 import glob
@@ -24,10 +25,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 from noise import Noise  # noqa: E402
-from source import CACHE, suite  # noqa: E402
+from source import CACHE, suites  # noqa: E402
 from throwaway import ROOT, Failed, Throwaway, tail  # noqa: E402
 
-DATABASE = "regression"
+DATABASES = {"core": "regression", "plpgsql": "pl_regression"}
 POOLS = {"direct": None, "parallel": 24, "serial": 2}
 EXPLAINED = os.path.join(ROOT, "docs", "regress.md")
 SETUP = ["test_setup"]
@@ -36,28 +37,33 @@ SETUP = ["test_setup"]
 def users(folder):
     """Whom the tests connect as."""
     names = {"postgres"}
-    for path in glob.glob(folder + "/sql/*.sql"):
+    for path in glob.glob(folder + "/*/sql/*.sql"):
         with open(path, encoding="utf-8", errors="replace") as f:
             names.update(re.findall(r"^\\c(?:onnect)?\s+\S+\s+(\w+)", f.read(), re.M))
     return sorted(names)
+
+
+def create_database(place, database):
+    place.sql("CREATE DATABASE %s TEMPLATE template0" % database)
+    for name, value in (("lc_messages", "C"), ("lc_monetary", "C"), ("lc_numeric", "C"), ("lc_time", "C"),
+                        ("bytea_output", "hex"), ("timezone_abbreviations", "Default")):
+        place.sql("ALTER DATABASE %s SET %s TO '%s'" % (database, name, value))
 
 
 class Run:
     def __init__(self, name, tests):
         self.name, self.pool, self.tests = name, POOLS[name], tests
         self.results = os.path.join(CACHE, name)
-        self.note = ""
+        self.note, self.rounds, self.ended = "", 0, 0
 
     def go(self):
-        folder, library, program = suite()
+        folder, library, program = suites()
         started = time.monotonic()
         with Throwaway("regress") as place:
             place.postgres("max_prepared_transactions = 10\nlog_min_messages = fatal\nmax_wal_size = 4GB")
-            place.sql("CREATE DATABASE %s TEMPLATE template0" % DATABASE)
-            for name, value in (("lc_messages", "C"), ("lc_monetary", "C"), ("lc_numeric", "C"), ("lc_time", "C"),
-                                ("bytea_output", "hex"), ("timezone_abbreviations", "Default")):
-                place.sql("ALTER DATABASE %s SET %s TO '%s'" % (DATABASE, name, value))
-            for what, to in ((folder, "suite"), (library, "lib")):
+            for database in DATABASES.values():
+                create_database(place, database)
+            for what, to in ((folder, "suites"), (library, "lib")):
                 shutil.copytree(what, place.path(to))
             os.mkdir(place.path("out"))
             if place.as_server:
@@ -70,31 +76,39 @@ class Run:
 
     def play(self, place, program):
         if not self.pool:
-            return self.pg_regress(place, program, place.pg_port)
+            return self.all(place, program, place.pg_port)
         process, port = place.pooler("pgporter", {
             "pool_mode": "transaction", "default_pool_size": self.pool, "max_client_conn": 200, "log_connections": 0,
             "log_disconnections": 0, "log_stats": 0, "admin_users": "postgres", "query_wait_timeout": 600},
-            "* = host=127.0.0.1 port=%d" % place.pg_port, users(place.path("suite")))
-        with Noise(("127.0.0.1", port), "postgres", DATABASE) as noise:
-            self.pg_regress(place, program, port)
-        self.note = "%d visits of strangers" % noise.rounds
-        if noise.ended:
-            self.note += ", %d of them cut off" % noise.ended
+            "* = host=127.0.0.1 port=%d" % place.pg_port, users(place.path("suites")))
+        self.all(place, program, port)
+        self.note = "%d visits of strangers" % self.rounds
+        if self.ended:
+            self.note += ", %d of them cut off" % self.ended
         if process.poll() is not None:
             raise Failed("pgporter has died:\n" + tail(place.path("pgporter.log")))
 
-    def pg_regress(self, place, program, port):
-        command = [program, "--use-existing", "--dbname=" + DATABASE, "--user=postgres", "--host=127.0.0.1",
+    def all(self, place, program, port):
+        if self.tests:
+            return self.pg_regress(place, program, port, "core", SETUP + [t for t in self.tests if t not in SETUP])
+        self.pg_regress(place, program, port, "core", ["--schedule=" + place.path("suites", "core", "parallel_schedule")])
+        with open(place.path("suites", "plpgsql", "Makefile")) as f:
+            tests = re.search(r"^REGRESS\s*=((?:.*\\\n)*.*)", f.read(), re.M)[1].replace("\\", "").split()
+        self.pg_regress(place, program, port, "plpgsql", tests)
+
+    def pg_regress(self, place, program, port, suite, tests):
+        command = [program, "--use-existing", "--dbname=" + DATABASES[suite], "--user=postgres", "--host=127.0.0.1",
                    "--port=%d" % port, "--bindir=" + os.path.dirname(shutil.which("psql") or "/usr/bin/psql"),
-                   "--inputdir=" + place.path("suite"), "--outputdir=" + place.path("out"), "--dlpath=" + place.path("lib"),
-                   "--max-concurrent-tests=20"]
+                   "--inputdir=" + place.path("suites", suite), "--outputdir=" + place.path("out"),
+                   "--dlpath=" + place.path("lib"), "--max-concurrent-tests=20"]
         if self.name == "serial":
             command.append("--max-connections=1")
-        command += SETUP + [t for t in self.tests if t not in SETUP] if self.tests else \
-            ["--schedule=" + place.path("suite", "parallel_schedule")]
-        with open(place.path("pg_regress.log"), "w") as log:
-            subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=place.path("out"),
-                           env={**os.environ, "LC_ALL": "C"}, **place.as_server)
+        noise = Noise(("127.0.0.1", port), "postgres", DATABASES[suite])
+        with noise if self.pool else contextlib.nullcontext(), open(place.path("pg_regress.log"), "a") as log:
+            subprocess.run(command + tests, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                           cwd=place.path("out"), env={**os.environ, "LC_ALL": "C"}, **place.as_server)
+        self.rounds += noise.rounds
+        self.ended += noise.ended
 
     def keep(self, place):
         """What psql printed, without the name of the temporary folder and the ports."""

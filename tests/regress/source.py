@@ -1,6 +1,6 @@
-"""PostgreSQL's own regression suite, as Debian has it: fetched once into build/regress, with the library its tests load.
+"""PostgreSQL's own regression suites, as Debian has them: fetched once into build/regress, with the library that their tests load.
 
-Debian's source package holds the suite; which archive, and by which key, is read from the machine's own lists, of which a
+Debian's source package holds them; which archive, and by which key, is read from the machine's own lists, of which a
 copy that asks for sources is kept in build/. Nothing of the machine's is changed.
 """
 import glob
@@ -14,6 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from throwaway import ROOT, Failed, bindir  # noqa: E402
 
+# Where they are in PostgreSQL's source.
+SUITES = {"core": "src/test/regress", "plpgsql": "src/pl/plpgsql/src"}
 CACHE = os.path.join(ROOT, "build", "regress")
 LISTS = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*.list", "/etc/apt/sources.list.d/*.sources")
 
@@ -70,7 +72,10 @@ def fetch_suite(major, to):
     else:
         raise Failed("no source of %s: %s" % (package, why))
     os.makedirs(to + ".new", exist_ok=True)
-    run(["tar", "xf", tar, "-C", to + ".new", "--strip-components=4", "--wildcards", "*/src/test/regress"])
+    for name, folder in SUITES.items():
+        os.makedirs(os.path.join(to + ".new", name), exist_ok=True)
+        run(["tar", "xf", tar, "-C", os.path.join(to + ".new", name), "--strip-components=%d" % (folder.count("/") + 2),
+             "--wildcards", "*/" + folder])
     os.unlink(tar)
     with open(os.path.join(to + ".new", "debian-version"), "w") as f:
         f.write(version)
@@ -89,21 +94,21 @@ def build_library(major, suite, to):
     run(["dpkg", "-x", glob.glob(os.path.join(headers, "*.deb"))[0], headers])
     run(["gcc", "-shared", "-fPIC", "-O1", "-w", "-Werror=implicit-function-declaration",
          "-I%s/usr/include/postgresql/%s/server" % (headers, major),
-         "-I/usr/include/postgresql/internal", "-I/usr/include/postgresql", os.path.join(suite, "regress.c"),
+         "-I/usr/include/postgresql/internal", "-I/usr/include/postgresql", os.path.join(suite, "core", "regress.c"),
          "-o", os.path.join(to + ".new", "regress.so")])
     for name in ("refint.so", "autoinc.so"):
         shutil.copy(os.path.join(os.path.dirname(bindir()), "lib", name), to + ".new")
     os.rename(to + ".new", to)
 
 
-def suite():
-    """(the suite's folder, the folder of its libraries, pg_regress)."""
+def suites():
+    """(a folder with a folder for each of SUITES, the folder of their libraries, pg_regress)."""
     major = bindir().split("/")[4]
     program = "/usr/lib/postgresql/%s/lib/pgxs/src/test/regress/pg_regress" % major
     if not os.path.exists(program):
         raise Failed("no pg_regress: install postgresql-client-" + major)
     os.makedirs(CACHE, exist_ok=True)
-    folder, library = os.path.join(CACHE, "suite-" + major), os.path.join(CACHE, "lib-" + major)
+    folder, library = os.path.join(CACHE, "suites-" + major), os.path.join(CACHE, "lib-" + major)
     if not os.path.exists(folder):
         fetch_suite(major, folder)
     if not os.path.exists(library):
