@@ -32,6 +32,7 @@ struct backend {
 	unsigned kept;		/* pgporter's own prepared statements, a bit each (state/session_apply.c); 0: none, or not known */
 	struct ledger owed;
 	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none; UNNAMED_UNKNOWN */
+	uint64_t plans;		/* serial of the DISCARD PLANS after which all plans here were made */
 	char status;		/* of the last ReadyForQuery: I, T or E */
 	bool batch;		/* extended messages were sent since the last Sync */
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */

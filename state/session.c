@@ -763,6 +763,10 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_HOLD;
 	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
+	if (m->type != 'S' && m->type != 'H' && plans_stale(s)) {
+		task_discard_plans(s);
+		return SESSION_HOLD;
+	}
 	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);

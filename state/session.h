@@ -172,6 +172,7 @@ struct session {
 	const struct settings *lex_for; /* the reported settings lex_mode was derived from; borrowed, compared only */
 
 	struct stmt_names names;
+	uint64_t plans; /* serial of its last DISCARD PLANS */
 	struct unnamed_stmt unnamed;
 	struct portal *portals; /* those with effects */
 	struct stmt *bound;	/* what the unnamed portal was bound from, if that has a name; a reference */

@@ -271,6 +271,9 @@ static void substitute_apply(struct session *s, const struct stmt_effects *row, 
 		session_forget_all(s);
 		settings_assign(&s->settings, s->want);
 		break;
+	case SUB_DISCARD_PLANS:
+		s->plans = ++s->store->last_serial;
+		break;
 	default:
 		break;
 	}

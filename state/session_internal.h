@@ -14,7 +14,7 @@ enum substitute {
 	SUB_DEALLOCATE,	    /* a no-op: the name is the client's alone */
 	SUB_DEALLOCATE_ALL, /* likewise */
 	SUB_DISCARD_ALL,    /* a no-op: what the client holds is not on the backend */
-	SUB_DISCARD_PLANS,  /* a no-op: PostgreSQL would analyse others' statements anew, under whatever settings come next */
+	SUB_DISCARD_PLANS,  /* a no-op: done ahead of the client's next message, wherever that runs */
 	SUB_RESET,	    /* set_config() to the client's startup value */
 	SUB_SET_DEFAULT,    /* likewise, for SET … TO DEFAULT: its tag is another */
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
@@ -135,6 +135,8 @@ void flight_undone(struct session *s, uint32_t *events);
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
 void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */
 void task_observe(struct session *s, uint32_t observe);
+bool plans_stale(const struct session *s); /* plans are kept here from before the client's DISCARD PLANS, and can be discarded now */
+void task_discard_plans(struct session *s);
 void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message); /* the text of one */
 void task_raise(struct session *s, const char *sqlstate, const char *message); /* an error that PostgreSQL raises for us */
 void task_raise_text(struct session *s, const char *sql, size_t len);		/* by this statement */

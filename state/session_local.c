@@ -96,6 +96,7 @@ static void answer_statement(struct session *s, const struct stmt_effects *row, 
 		answer_tag(s, "DISCARD ALL");
 		break;
 	case STMT_DISCARD_PLANS:
+		s->plans = ++s->store->last_serial;
 		answer_tag(s, "DISCARD PLANS");
 		break;
 	case STMT_DISCARD_SEQUENCES:

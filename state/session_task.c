@@ -254,6 +254,29 @@ static void task_forget(struct session *s)
 	ledger_push(&b->owed, OWED_QUERY, true);
 }
 
+/* The client has asked for its plans to be made anew, those that functions keep included. What is prepared here is others', too,
+ * and would be analysed again under whatever settings come next: it is prepared again when needed instead. */
+void task_discard_plans(struct session *s)
+{
+	struct backend *b = s->backend;
+
+	task_begin(s, TASK_FORGET);
+	b->plans = s->plans;
+	set_clear(&b->prepared);
+	b->kept = 0;
+	b->unnamed = UNNAMED_UNKNOWN;
+	send_own(s, "DISCARD PLANS", 13);
+	send_own(s, "DEALLOCATE ALL", 14);
+	task_sent(s);
+}
+
+bool plans_stale(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	return s->plans > b->plans && b->status != 'E' && !b->batch;
+}
+
 void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message)
 {
 	buf_printf(sql, "DO $pgporter$BEGIN RAISE EXCEPTION '%s' USING ERRCODE='%s'; END$pgporter$", message, sqlstate);

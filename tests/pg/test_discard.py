@@ -107,3 +107,26 @@ def test_with_nothing_to_reset_none_reaches_a_backend(pooler, driver):
             assert other.status == "I"
         assert holder.value("SELECT 1") == "1"
         holder.value("COMMIT")
+
+
+@scenario("reset batches", args={"by simple queries": (False,), "by extended ones": (True,)})
+def test_discard_plans_ends_what_functions_keep(s, extended):
+    """A record's field has one type in a cached plan; DISCARD PLANS is the way to give it another."""
+    a, b = s.client("a"), s.client("b")
+    say = a.x if extended else a.q
+    a.q("CREATE FUNCTION scratch.shows(sql text) RETURNS text LANGUAGE plpgsql AS $$DECLARE r record; t text; "
+        "BEGIN EXECUTE sql INTO r; SELECT pg_typeof(r.a) INTO t; RETURN t || r.a; END$$")
+    b.q("PREPARE p AS SELECT v FROM s1.t")
+    a.parse("n", "SELECT 1 AS one").sync().go()
+    say("SELECT scratch.shows('SELECT 1 AS a')")
+    for value in ("2.5", "'x'::text", "true"):
+        say("DISCARD PLANS")
+        say("SELECT scratch.shows('SELECT %s AS a')" % value)
+    say("BEGIN")
+    for value in ("2.5", "'x'::text", "true"):
+        say("DISCARD PLANS")
+        say("SELECT scratch.shows('SELECT %s AS a')" % value)
+    say("COMMIT")
+    a.bind("", "n").execute().sync().go()
+    b.q("EXECUTE p")
+    say("DROP FUNCTION scratch.shows(text)")
