@@ -101,7 +101,7 @@ enum {
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN };
 
 /* Why a rule sends a statement back, or ends a session. */
 enum { RULE_TEXT = 320 };
@@ -223,6 +223,7 @@ struct session {
 	struct buf task_error; /* ErrorResponse body */
 	struct buf task_rows;  /* OBSERVE: what came back */
 	const struct settings *task_target; /* APPLY */
+	bool learned;	     /* PostgreSQL was asked what `effective` is, for the message that is held */
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
 	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */
 	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */

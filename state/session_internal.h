@@ -133,6 +133,8 @@ void flight_undone(struct session *s, uint32_t *events);
 
 /* session_task.c */
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
+void task_begin(struct session *s, enum task_kind kind); /* and after what it sends: */
+void task_sent(struct session *s);
 void task_prepare(struct session *s, struct stmt *st); /* NULL: the unnamed one */
 void task_observe(struct session *s, uint32_t observe);
 bool plans_stale(const struct session *s); /* plans are kept here from before the client's DISCARD PLANS, and can be discarded now */
@@ -192,6 +194,11 @@ void listen_go_on(struct session *s, bool failed, uint32_t *events);
 void listen_look(struct session *s, const void *text, size_t len); /* does a statement that is sent name NOTIFY? */
 bool listen_begin(struct session *s); /* the marker that session_mark_first() promised is on its way: hold */
 void listen_flush(struct session *s); /* the client may read now */
+
+/* session_learn.c */
+/* In the middle of a pipeline, and `now` is not all known: starts a task that asks. False: go on. */
+bool learn_first(struct session *s, const struct settings *now, const struct settings *then);
+bool learn_done(struct session *s); /* false: that was no answer */
 
 /* session_reply.c */
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */

@@ -109,6 +109,13 @@ static const char *name_said(struct session *s, uint64_t id)
 		return o->name;
 	if (o && o->kind == OWED_EXECUTE && o->portal && o->portal->own && o->portal->own->id == id)
 		return o->portal->effects->stmts[0].name;
+	if (o && o->kind == OWED_EXECUTE && o->portal && o->portal->target && o->portal->target->id == id &&
+	    o->portal->effects->n == 1 && o->portal->effects->stmts[0].kind == STMT_EXECUTE)
+		return o->portal->effects->stmts[0].name;
+	if (s->query.row < s->query.n_steps && s->query.effects && s->query.row < s->query.effects->n &&
+	    s->query.effects->stmts[s->query.row].kind == STMT_EXECUTE && s->query.steps[s->query.row].target &&
+	    s->query.steps[s->query.row].target->id == id)
+		return s->query.effects->stmts[s->query.row].name;
 	for (size_t i = s->query.row; i < s->query.n_steps; i++)
 		if (s->query.steps[i].name && s->query.steps[i].target && s->query.steps[i].target->id == id)
 			return s->query.steps[i].name;
@@ -271,7 +278,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
-	s->await_ready = s->raising = false;
+	s->await_ready = s->raising = s->learned = false;
 	s->skip = false;
 	barrier_passed(s, events);
 	*events |= EVENT_READY | EVENT_PROGRESS;
@@ -636,6 +643,11 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 		}
 		break;
 	case OWED_EXECUTE:
+		if (ours && m->type == 'D' && s->task == TASK_LEARN) {
+			if (m->have < m->len)
+				return REPLY_WHOLE;
+			buf_add(&s->task_rows, m->body, m->len);
+		}
 		verdict = ours && m->type == 'D' ? REPLY_FORWARD : in_execute(s, o, m, events);
 		break;
 	case OWED_QUERY:

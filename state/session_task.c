@@ -9,7 +9,7 @@
 #include "state/session_internal.h"
 
 /* Alone, the task ends with a Sync of its own; inside the client's batch that would end the client's transaction. */
-static void task_begin(struct session *s, enum task_kind kind)
+void task_begin(struct session *s, enum task_kind kind)
 {
 	s->task = kind;
 	s->task_failed = s->task_mismatch = false;
@@ -18,7 +18,7 @@ static void task_begin(struct session *s, enum task_kind kind)
 	buf_reset(&s->task_rows);
 }
 
-static void task_sent(struct session *s)
+void task_sent(struct session *s)
 {
 	if (s->task_alone) {
 		msg_add(s->backend->out, 'S', NULL, 0);
@@ -117,6 +117,8 @@ void task_prepare(struct session *s, struct stmt *st)
 	const struct settings *then = settings_meaning(st ? st->at_parse : s->unnamed.at_parse);
 	bool differ = now != then, savepoint;
 
+	if (learn_first(s, now, then))
+		return;
 	task_begin(s, TASK_PREPARE);
 	s->counters->replay_trips++;
 	/* SET LOCAL: gone with the transaction, ours or the client's. Inside the client's a savepoint takes it back, and with
@@ -353,6 +355,10 @@ void task_finish(struct session *s, uint32_t *events)
 		break;
 	case TASK_PREPARE:
 		s->task_failed = s->task_stmt_failed = failed;
+		break;
+	case TASK_LEARN:
+		s->task_failed = failed || !learn_done(s);
+		s->task_stmt_failed = false;
 		break;
 	case TASK_OBSERVE:
 		if (failed || s->backend->status != 'I') {
