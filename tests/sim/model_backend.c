@@ -1019,6 +1019,21 @@ static void run_asked(struct model *m, const struct model_sql *q)
 	tag(m, "SELECT 1");
 }
 
+static bool run_learned(struct model *m, const struct model_sql *q)
+{
+	size_t mark = msg_begin(&m->out, 'D');
+
+	buf_u16(&m->out, (uint16_t)q->n_changes);
+	for (size_t i = 0; i < q->n_changes; i++) {
+		int v = q->changes[i].var;
+
+		put_value(m, is_custom(v) && !(m->custom_known >> v & 1) ? NULL : show(m, (enum model_var)v));
+	}
+	msg_end(&m->out, mark);
+	tag(m, "SELECT 1");
+	return true;
+}
+
 /* PortalRunUtility(): what takes no snapshot, and so leaves SET TRANSACTION possible. */
 static bool takes_snapshot(enum model_op op)
 {
@@ -1199,6 +1214,8 @@ static bool run_sql(struct model *m, const struct run *r, const struct model_sql
 	case OP_ASKED:
 		run_asked(m, q);
 		return true;
+	case OP_LEARNED:
+		return run_learned(m, q);
 	case OP_SYNTAX:
 	case OP_EMPTY:
 		complain(m, "run", "nothing");
@@ -1450,6 +1467,8 @@ static bool run_portal(struct model *m, struct model_portal *p, int max)
 		p->name = NULL;
 	if (!(p->cursor ? run_series(m, &r, p->sql) : run_sql(m, &r, p->sql)))
 		return false;
+	if (held.sql->op == OP_DISCARD_ALL) /* XACT_FLAGS_NEEDIMMEDIATECOMMIT */
+		transaction_ends(m, true);
 	if (!rows && (m->explicit_ || m->implicit) && !ends_transaction(held.sql) && !portal_find(m, held.name)) {
 		size_t level = held.level;
 
@@ -1482,7 +1501,7 @@ static bool on_execute(struct model *m, struct reader *r)
 		return refused(m);
 	if (!run_portal(m, p, max))
 		return false;
-	m->executed = true;
+	m->executed = m->implicit; /* XACT_FLAGS_PIPELINING */
 	return true;
 }
 

@@ -349,6 +349,22 @@ static void read_set_configs(struct scan *s, struct model_sql *q)
 	} while (take(s, ","));
 }
 
+/* pg_catalog.current_setting(…,true), … (state/session_learn.c) */
+static void read_learned(struct scan *s, struct model_sql *q)
+{
+	do {
+		struct model_change *c = &q->changes[q->n_changes++];
+		const char *name;
+
+		if (q->n_changes == SQL_CHANGES)
+			abort();
+		need(s, "pg_catalog.current_setting(");
+		if (!string_of(s, &name) || (c->var = (int8_t)model_var_of(name)) < 0)
+			s->bad = true;
+		need(s, ",true)");
+	} while (take(s, ","));
+}
+
 static void read_lock(struct scan *s, struct model_sql *q, enum model_op op)
 {
 	q->op = op;
@@ -391,6 +407,9 @@ static void read_select(struct scan *s, struct model_sql *q)
 	} else if (!strncasecmp(s->at, "set_config(", 11) || !strncasecmp(s->at, "pg_catalog.set_config(", 22)) {
 		q->op = OP_SET_CONFIG;
 		read_set_configs(s, q);
+	} else if (!strncmp(s->at, "pg_catalog.current_setting(E", 28)) {
+		q->op = OP_LEARNED;
+		read_learned(s, q);
 	} else if (string_of(s, &q->value)) {
 		q->op = OP_VALUE;
 	} else if (take(s, "$1")) {

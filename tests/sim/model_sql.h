@@ -59,6 +59,7 @@ enum model_op {
 	OP_DISCARD_TEMP,
 	OP_RAISE, /* pgporter's own: an error in its words */
 	OP_ASKED, /* pgporter asks what is left */
+	OP_LEARNED, /* and what settings are just now */
 };
 
 enum { SQL_CHANGES = 24, SQL_STATEMENTS = 64 };

@@ -12,9 +12,8 @@ enum {
 	OUT_CONFIG_NULL = 1 << 1, /* set_config(name, NULL, false) goes to the server's default, not to the client's startup value */
 	OUT_DEALLOCATE_LATER = 1 << 2, /* DEALLOCATE of a name that was not there at its Parse and is at its Bind */
 	OUT_SNAPSHOT = 1 << 3, /* what goes as a no-op (DISCARD PLANS, DEALLOCATE …) takes no snapshot: SET TRANSACTION is allowed after it */
-	OUT_ROLLED_BACK_TO = 1 << 4, /* after ROLLBACK TO, a statement prepared in the middle of a pipeline takes back SET LOCALs as they were before it */
 };
-static const unsigned left_out = OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ROLLED_BACK_TO;
+static const unsigned left_out = OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT;
 
 /* ---- settings and their values ---- */
 
@@ -387,9 +386,6 @@ static void choose_features(struct maker *m)
 		some &= ~(1ull << F_DISCARD | 1ull << F_SQL_PREPARE | 1ull << F_RESET_BATCH);
 	if (some >> F_SQL_PREPARE & 1 && left_out & OUT_DEALLOCATE_LATER)
 		some &= ~(1ull << F_UNNAMED);
-	if (some >> F_SAVEPOINT & 1 && left_out & OUT_ROLLED_BACK_TO)
-		some &= ~(1ull << F_PREPARED | 1ull << F_SQL_PREPARE | 1ull << F_SET_CONFIG_BIND | 1ull << F_LITERAL | 1ull << F_PATH | 1ull << F_PIPELINE |
-			  1ull << F_LOCK | 1ull << F_UNNAMED);
 	if (some >> F_AUTHORIZATION & 1) /* what becomes of the role when it is rolled back is PostgreSQL's own riddle */
 		some &= ~(1ull << F_ROLE | 1ull << F_ROLE_DROPPED);
 	m->features = some;

@@ -62,7 +62,7 @@ struct pooled {
 enum count {
 	COUNT_NEXT, COUNT_STREAM, COUNT_LINK, COUNT_HOLD, COUNT_MORE, COUNT_DROP, COUNT_VACATE, COUNT_END, COUNT_REFUSE,
 	COUNT_FORWARD, COUNT_SWALLOW, COUNT_WHOLE,
-	COUNT_APPLY, COUNT_PREPARE, COUNT_OBSERVE, COUNT_LOGIN, COUNT_FORGET, COUNT_UNDO,
+	COUNT_APPLY, COUNT_PREPARE, COUNT_OBSERVE, COUNT_LOGIN, COUNT_FORGET, COUNT_UNDO, COUNT_NOTIFY, COUNT_LEARN,
 	COUNT_OTHER_TASK,
 	COUNT_PIN, COUNT_PIN_LAST = COUNT_PIN + PIN_REASONS - 1,
 	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
@@ -73,7 +73,7 @@ enum count {
 static const char *const count_names[COUNTS] = {
 	"client's message: next", "client's message: streams", "client's message: links", "client's message: held", "client's message: more",
 	"client's message: dropped", "client's message: vacates", "client's message: end", "client's message: refused", "reply: forwarded", "reply: swallowed",
-	"reply: wanted whole", "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: other", "pin: cursor",
+	"reply: wanted whole", "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn", "task: other", "pin: cursor",
 	"pin: advisory lock", "pin: temporary object", "pin: listen", "pin: opaque", "pin: session", "pin: statement", "pin: setting", "pin: role",
 	"pin: prepared", "pin: by hand", "pin: whole session", "pins that ended", "waited in line",
 	"backends opened", "openings failed", "backends given back", "backends closed", "backends evicted", "backends that died",
@@ -433,7 +433,7 @@ static void client_welcome(struct world *w, struct client *c, const struct setti
 static void count_task(const struct session *s)
 {
 	static const enum count by_kind[] = { [TASK_APPLY] = COUNT_APPLY, [TASK_PREPARE] = COUNT_PREPARE, [TASK_OBSERVE] = COUNT_OBSERVE,
-					      [TASK_LOGIN] = COUNT_LOGIN, [TASK_FORGET] = COUNT_FORGET, [TASK_UNDO] = COUNT_UNDO };
+					      [TASK_LOGIN] = COUNT_LOGIN, [TASK_FORGET] = COUNT_FORGET, [TASK_UNDO] = COUNT_UNDO, [TASK_NOTIFY] = COUNT_NOTIFY, [TASK_LEARN] = COUNT_LEARN };
 
 	if (s->task)
 		counts[(size_t)s->task < sizeof by_kind / sizeof *by_kind ? by_kind[s->task] : COUNT_OTHER_TASK]++;

@@ -1,0 +1,84 @@
+/* What settings are just now, in the middle of a client's pipeline. A statement that has to be prepared there is prepared
+ * under other settings for a moment, and afterwards those of before are put back. They are not all known: a set_config()
+ * of a parameter, ROLLBACK TO or COMMIT AND CHAIN leaves what only PostgreSQL can tell, and no savepoint can take the
+ * moment back where a pipeline may have ended the transaction in its middle. So PostgreSQL is asked first. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+enum { ASKED_AT_ONCE = 1000 }; /* columns; PostgreSQL's limit is 1664 */
+
+static bool has_unknown(const struct settings *set)
+{
+	for (size_t i = 0; i < settings_size(set); i++)
+		if (*settings_value_at(set, i) == *VALUE_UNKNOWN)
+			return true;
+	return false;
+}
+
+static void send_question(struct session *s, const struct settings *asked, size_t from, size_t to)
+{
+	struct buf sql = { 0 };
+
+	buf_text(&sql, "SELECT ");
+	for (size_t i = from; i < to; i++) {
+		buf_text(&sql, i > from ? ",pg_catalog.current_setting(" : "pg_catalog.current_setting(");
+		sql_put_literal(&sql, settings_name_at(asked, i));
+		buf_text(&sql, ",true)");
+	}
+	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
+	buf_release(&sql);
+}
+
+bool learn_first(struct session *s, const struct settings *now, const struct settings *then)
+{
+	const struct settings *asked;
+
+	if (!s->backend->batch || now == then || s->learned || !(s->txn.local_unknown || has_unknown(now))) {
+		s->learned = false;
+		return false;
+	}
+	asked = settings_retain(then);
+	for (size_t i = 0; i < settings_size(now); i++)
+		settings_set(&asked, settings_name_at(now, i), settings_value_at(now, i));
+	settings_release(s->task_target);
+	s->task_target = asked;
+	task_begin(s, TASK_LEARN);
+	for (size_t at = 0; at < settings_size(asked); at += ASKED_AT_ONCE)
+		send_question(s, asked, at, settings_size(asked) - at < ASKED_AT_ONCE ? settings_size(asked) : at + ASKED_AT_ONCE);
+	task_sent(s);
+	return true;
+}
+
+static void take_value(struct session *s, const char *name, struct reader *r)
+{
+	uint32_t len = reader_u32(r);
+	const uint8_t *at = len == UINT32_MAX ? NULL : reader_bytes(r, len);
+	char *value = at ? strndup((const char *)at, len) : NULL;
+
+	if (at && !value)
+		abort();
+	if (!r->bad)
+		settings_set(&s->effective, name, value);
+	free(value);
+}
+
+bool learn_done(struct session *s)
+{
+	struct reader r = reader_of(buf_head(&s->task_rows), buf_len(&s->task_rows));
+	const struct settings *asked = s->task_target;
+	size_t i = 0;
+
+	while (i < settings_size(asked) && !r.bad) {
+		uint16_t n = reader_u16(&r);
+
+		if (!n)
+			return false;
+		while (n-- && i < settings_size(asked) && !r.bad)
+			take_value(s, settings_name_at(asked, i++), &r);
+	}
+	s->learned = !r.bad;
+	return s->learned;
+}
