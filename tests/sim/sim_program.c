@@ -11,9 +11,13 @@ enum {
 	OUT_CUSTOM_NULL = 1 << 0, /* (1) a custom setting another client has set reads '' instead of NULL */
 	OUT_CONFIG_NULL = 1 << 1, /* set_config(name, NULL, false) goes to the server's default, not to the client's startup value */
 	OUT_DEALLOCATE_LATER = 1 << 2, /* DEALLOCATE of a name that was not there at its Parse and is at its Bind */
-	OUT_SNAPSHOT = 1 << 3, /* what goes as a no-op (DISCARD PLANS, DEALLOCATE …) takes no snapshot: SET TRANSACTION is allowed after it */
+	OUT_SNAPSHOT = 1 << 3, /* what goes as a no-op (DISCARD PLANS, DEALLOCATE …) or not at all (Parse of what is there) takes no snapshot: SET
+				* TRANSACTION is allowed after it */
+	OUT_ANALYSED_ANEW = 1 << 4, /* PostgreSQL analyses a statement anew when search_path has changed since, and reads its literals under the
+				     * DateStyle of that moment: which moment that was on which backend is not followed */
+	OUT_DESCRIBE_FAILED = 1 << 5, /* Describe of the unnamed statement in a failed transaction, when a Parse was skipped before it */
 };
-static const unsigned left_out = OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT;
+static const unsigned left_out = OUT_DESCRIBE_FAILED | OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ANALYSED_ANEW;
 
 /* ---- settings and their values ---- */
 
@@ -253,6 +257,7 @@ static bool is_left_out(const char *text)
 		const char *part;
 	} shows[] = {
 		{ OUT_CUSTOM_NULL, "SELECT current_setting('%c'" }, { OUT_CUSTOM_NULL, "SHOW %c" }, { OUT_CONFIG_NULL, "NULL, false)" },
+		{ OUT_DESCRIBE_FAILED, "D:S:|S" },
 	};
 
 	for (size_t i = 0; i < sizeof shows / sizeof *shows; i++)
@@ -288,8 +293,6 @@ static const char *value_for(struct maker *m, const struct setting *s)
 	return s->values[rng_below(&m->rng, (uint32_t)n)];
 }
 
-/* Under literals' programs search_path stays: PostgreSQL analyses a statement anew when it changes, with the DateStyle of that
- * moment, which no pooler can know of. */
 static const char *text_for(struct maker *m)
 {
 	static const char *const plain[] = { "SELECT 'one'", "SELECT 1/0", "SHOW timezone", "SHOW work_mem", "SELECT * FROM generate_series(1, 2)" };
@@ -380,10 +383,11 @@ static void choose_features(struct maker *m)
 	if (rng_below(&m->rng, 2))
 		some &= (uint64_t)rng_next(&m->rng) << 32 | rng_next(&m->rng);
 	some |= 1ull << rng_below(&m->rng, FEATURES) | 1ull << rng_below(&m->rng, FEATURES) | 1ull << F_PLAIN;
-	if (some >> F_LITERAL & 1)
+	if (some >> F_LITERAL & 1 && left_out & OUT_ANALYSED_ANEW)
 		some &= ~(1ull << F_PATH | 1ull << F_TEMP | 1ull << F_DISCARD);
 	if (some >> F_ISOLATION & 1 && left_out & OUT_SNAPSHOT)
-		some &= ~(1ull << F_DISCARD | 1ull << F_SQL_PREPARE | 1ull << F_RESET_BATCH);
+		some &= ~(1ull << F_DISCARD | 1ull << F_SQL_PREPARE | 1ull << F_RESET_BATCH | 1ull << F_PREPARED | 1ull << F_PIPELINE | 1ull << F_LITERAL |
+			  1ull << F_PATH | 1ull << F_LOCK | 1ull << F_SET_CONFIG_BIND);
 	if (some >> F_SQL_PREPARE & 1 && left_out & OUT_DEALLOCATE_LATER)
 		some &= ~(1ull << F_UNNAMED);
 	if (some >> F_AUTHORIZATION & 1) /* what becomes of the role when it is rolled back is PostgreSQL's own riddle */
