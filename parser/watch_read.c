@@ -68,10 +68,11 @@ static size_t undoubled(const struct lex *l, char *out)
 static bool plain_token(const struct reading *r, const struct lex *l, enum tok t, char name[static NAME_ROOM])
 {
 	size_t n = (size_t)(l->tok_end - l->tok);
-	bool escapes = *l->tok == 'e' || *l->tok == 'E';
+	bool escapes;
 
 	if (t != TOK_STRING && !(t == TOK_QUOTED && r->t->kind == WATCH_FOREIGN))
 		return false;
+	escapes = *l->tok == 'e' || *l->tok == 'E';
 	if (n >= NAME_ROOM || !(escapes || strchr("'\"$", *l->tok)))
 		return false;
 	if ((escapes || ((r->t->lex_mode & LEX_BACKSLASH) && *l->tok != '$')) && memchr(l->tok, '\\', n))

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parser/effects.h"
 #include "parser/reader.h"
 #include "parser/report.h"
 #include "parser/watch_items.h"
@@ -71,6 +72,71 @@ static bool wanted(const struct db_pool *p)
 	return p->mode != POOL_SESSION && !p->listening;
 }
 
+/* --- rules --- */
+
+static uint32_t touched_kinds(uint32_t kinds)
+{
+	static const uint32_t flags[RULE_KINDS] = {
+		[RULE_SETTINGS] = TOUCH_OPAQUE, /* whichever */
+		[RULE_PREPARED] = TOUCH_OPAQUE, [RULE_CURSOR] = TOUCH_CURSOR,	  [RULE_LOCK] = TOUCH_LOCK,
+		[RULE_TEMP] = TOUCH_TEMP,	[RULE_LISTEN] = TOUCH_LISTEN,	  [RULE_SEQUENCE] = TOUCH_SEQUENCE,
+		[RULE_OPAQUE] = TOUCH_OPAQUE,	[RULE_SESSION] = TOUCH_SESSION,
+	};
+	uint32_t touched = 0;
+
+	for (int kind = 0; kind < RULE_KINDS; kind++)
+		touched |= kinds >> kind & 1 ? flags[kind] : 0;
+	return touched;
+}
+
+static void add_touching(struct watch *w, const struct rule_functions *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct watch_effect e = { .flags = touched_kinds(f->list[i].kinds) };
+
+		if (f->list[i].kinds >> RULE_ROLE & 1) {
+			watch_effect_setting(&e, "role", 0, 0, false);
+			watch_effect_setting(&e, "session_authorization", 0, 0, false);
+		}
+		watch_add(w, f->list[i].name, WATCH_CALLED, &e);
+		watch_effect_release(&e);
+	}
+}
+
+static const struct rule_functions *list_of(const struct rule_functions *database, const struct rule_functions *global)
+{
+	return database && database->n ? database : global;
+}
+
+static const struct rule_functions *stateless_of(const struct catalogue *c)
+{
+	return list_of(c->db->conf ? &c->db->conf->rules.stateless : NULL, &c->worker->config->stateless);
+}
+
+/* What operators say of functions. Lists of users count for all: the set is the database's. */
+static void apply_rules(const struct catalogue *c, struct watch *w)
+{
+	const struct config *conf = c->worker->config;
+	const struct rule_functions *stateless = stateless_of(c);
+
+	for (size_t i = 0; i < stateless->n; i++)
+		if (!stateless->list[i].schema)
+			watch_exempt(w, stateless->list[i].name);
+	add_touching(w, list_of(c->db->conf ? &c->db->conf->rules.touching : NULL, &conf->touching));
+	for (const struct config_user *u = conf->users; u; u = u->next)
+		add_touching(w, &u->rules.touching);
+}
+
+static bool called_stateless(const struct catalogue *c, const char *schema, const char *name)
+{
+	const struct rule_functions *f = stateless_of(c);
+
+	for (size_t i = 0; i < f->n; i++)
+		if (!strcmp(f->list[i].name, name) && (!f->list[i].schema || !strcmp(f->list[i].schema, schema)))
+			return true;
+	return false;
+}
+
 /* --- asking --- */
 
 static int server_major(const struct backend_conn *b)
@@ -98,12 +164,12 @@ static void ask_functions(struct catalogue *c)
 	c->state = CATALOGUE_FUNCTIONS;
 	put_frame(out);
 	buf_printf(out,
-		   "SELECT p.oid,p.proname,p.prokind,l.lanname,"
+		   "SELECT p.oid,p.proname,p.prokind,l.lanname,n.nspname,"
 		   "CASE WHEN p.proargnames IS NULL THEN repeat(chr(1),p.pronargs) ELSE"
 		   " (SELECT string_agg(coalesce(a.n,'')||chr(1),'' ORDER BY a.o)"
 		   " FROM unnest(p.proargnames,p.proargmodes) WITH ORDINALITY AS a(n,m,o) WHERE a.m IS NULL OR a.m IN ('i','b','v')) END,"
 		   "CASE WHEN octet_length(p.prosrc)>200000 THEN NULL %s ELSE p.prosrc END"
-		   " FROM pg_proc p JOIN pg_language l ON l.oid=p.prolang"
+		   " FROM pg_proc p JOIN pg_language l ON l.oid=p.prolang JOIN pg_namespace n ON n.oid=p.pronamespace"
 		   " WHERE p.oid>=16384 AND l.lanname NOT IN ('c','internal') AND p.prokind IN ('f','p') ORDER BY p.oid LIMIT %d;COMMIT",
 		   sql_bodies ? "WHEN p.prosqlbody IS NOT NULL THEN pg_get_function_sqlbody(p.oid)" : "", ROWS_MAX + 1);
 	buf_u8(out, 0);
@@ -209,6 +275,7 @@ static void begin(struct catalogue *c, struct backend_conn *b)
 	watch_free(c->next);
 	c->items = watch_items_new();
 	c->next = watch_new(&c->worker->store.last_serial);
+	apply_rules(c, c->next);
 	watch_renew_begin(c->watch);
 	conn_enter_state(b, CONN_CATALOGUE);
 	b->request_us = c->worker->now_us;
@@ -301,6 +368,8 @@ static void give_up(struct catalogue *c, const char *why)
 	log_line(LOG_LEVEL_WARNING, "database %s: catalogue not read: %s; %s", c->db->name, why,
 		 c->first_done ? "what was known of functions stays" :
 				 "what functions do to their session is not seen, and each DO and CALL costs a server connection");
+	if (!c->first_done)
+		apply_rules(c, c->watch);
 	done_with(c);
 }
 
@@ -331,7 +400,7 @@ static char *column(struct reader *r)
 	return p ? strndup((const char *)p, len) : NULL;
 }
 
-enum { FUNCTION_COLUMNS = 6, REACHED_COLUMNS = 3 };
+enum { FUNCTION_COLUMNS = 7, REACHED_COLUMNS = 3 };
 
 static void take_object(struct catalogue *c, char *const *col)
 {
@@ -341,6 +410,14 @@ static void take_object(struct catalogue *c, char *const *col)
 		watch_items_event_trigger(c->items, col[2]);
 	else
 		watch_items_object(c->items, *col[0] == 'n' ? WATCH_NAMED : *col[0] == 'c' ? WATCH_CALLED : WATCH_WRITTEN, col[1], col[2]);
+}
+
+static void take_function(struct catalogue *c, char *const *col)
+{
+	if (!col[0] || !col[1] || !col[2] || !col[3] || !col[4])
+		return;
+	watch_items_function(c->items, (uint32_t)strtoul(col[0], NULL, 10), col[1], *col[2] == 'p', col[3], col[5],
+			     called_stateless(c, col[4], col[1]) ? "" : col[6]);
 }
 
 static void on_row(struct catalogue *c, const uint8_t *body, size_t len)
@@ -359,8 +436,8 @@ static void on_row(struct catalogue *c, const uint8_t *body, size_t len)
 		c->failed = true;
 	else if (want == REACHED_COLUMNS)
 		take_object(c, col);
-	else if (col[0] && col[1] && col[2] && col[3])
-		watch_items_function(c->items, (uint32_t)strtoul(col[0], NULL, 10), col[1], *col[2] == 'p', col[3], col[4], col[5]);
+	else
+		take_function(c, col);
 	for (unsigned i = 0; i < want; i++)
 		free(col[i]);
 }
@@ -428,6 +505,7 @@ void catalogue_lost(struct backend_conn *b)
 		log_line(LOG_LEVEL_WARNING,
 			 "database %s: catalogue not read: connections were lost over it; what functions do to their session is not seen",
 			 c->db->name);
+		apply_rules(c, c->watch);
 		c->first_done = true;
 		let_go(c);
 	}

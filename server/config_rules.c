@@ -203,5 +203,7 @@ void config_functions_make(struct config *c)
 	for (struct config_user *u = c->users; u; u = u->next) {
 		make("state_functions", u->rules.state_functions, &u->rules.touching);
 		make("stateless_functions", u->rules.stateless_functions, &u->rules.stateless);
+		if (u->rules.stateless.n)
+			config_warn(c, "[users] %s: stateless_functions has no effect there: write it into [pgbouncer] or [databases]", u->name);
 	}
 }

@@ -11,7 +11,7 @@ run()
 {
 	mkdir -p "build/fuzz/new/$1"
 	dict=
-	case $1 in fuzz_effects | fuzz_screen | fuzz_messages) [ -f fuzz/sql.dict ] && dict=-dict=fuzz/sql.dict ;; esac
+	case $1 in fuzz_effects | fuzz_screen | fuzz_messages | fuzz_watch) [ -f fuzz/sql.dict ] && dict=-dict=fuzz/sql.dict ;; esac
 	"build/fuzz/$1" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=10 -print_final_stats=1 $dict \
 		-artifact_prefix="$found/$1-" "build/fuzz/new/$1" "fuzz/corpus/$1" >"build/fuzz/$1.log" 2>&1
 }

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-import rawpg
 from differential import scenario, scripts
 
 PROBE = ("SELECT coalesce(current_setting('my.a', true), '')", "SHOW search_path",
@@ -332,3 +331,17 @@ def test_a_reading_under_way_forgets_nothing_that_was_made_meanwhile(start_poole
             assert fourth.value("SELECT coalesce(current_setting('my.a', true), '')") == ""
             third.q("COMMIT")
         assert conn.value("SELECT current_setting('my.a', true)") == "seen"
+
+
+@pytest.mark.row("opaque statements")
+def test_operators_say_what_functions_do(start_pooler, admin):
+    admin.value(function("anything", "BEGIN EXECUTE q; RETURN 'x'; END", "q text"))
+    front = start_pooler({"stateless_functions": "scratch.anything", "state_functions": "says:lock"})
+    with front.connect(1) as conn:
+        pid = conn.value("SELECT pg_backend_pid()")
+        before = counter(front, "observations")
+        conn.value("SELECT scratch.anything('SELECT 1')")
+        assert counter(front, "observations") == before
+        conn.value("SELECT says('x')")
+        assert counter(front, "observations") == before + 1
+        assert conn.value("SELECT pg_backend_pid()") == pid
