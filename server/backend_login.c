@@ -360,7 +360,7 @@ void conn_opened(struct backend_conn *b)
 
 static void login_done(struct backend_conn *b)
 {
-	if (!catalogue_claims(b))
+	if ((b->own && b->own->replication) || !catalogue_claims(b))
 		conn_opened(b);
 }
 
@@ -420,6 +420,9 @@ void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, 
 		b->secret = reader_u32(&r);
 		return;
 	case 'N':
+		if (b->own && b->state == CONN_LOGIN)
+			msg_add(stream_out(&b->own->stream), 'N', body, len);
+		return;
 	case 'v':
 		return;
 	case 'E':

@@ -501,6 +501,7 @@ static void begin_session(struct client *c, const struct secret *learned)
 	c->session.channels = listening_channels(w, c->database);
 	c->session.watch = catalogue_watch(c->database->catalogue);
 	c->session.through = c->pool->mode == POOL_SESSION;
+	c->session.no_blocks = c->pool->mode == POOL_STATEMENT;
 	client_rules(c);
 	start_settings(c);
 	for (size_t i = 0; i < settings_size(c->session.base); i++)
@@ -599,7 +600,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 	struct buf *out = stream_out(&c->stream);
 	size_t mark;
 
-	if (!c->own_wanted && (!c->backend || defaults_current(c->backend)))
+	if (!c->own_wanted && !c->session.login_noticed && (!c->backend || defaults_current(c->backend)))
 		pools_welcome_add(c->pool, c->session.base, reported);
 	c->defaults_generation = c->backend ? c->backend->defaults_generation : c->pool->defaults_generation;
 	session_welcome(&c->session, reported);

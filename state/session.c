@@ -178,6 +178,7 @@ void session_release(struct session *s)
 	if (s->backend)
 		abort();
 	vacate_forget(s);
+	through_forget(s);
 	session_roles_told(s);
 	session_listen_end(s);
 	buf_release(&s->listen.inbox);
@@ -313,6 +314,7 @@ bool session_unlink(struct session *s)
 	s->flight.failed = false;
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;
+	s->through_held = false;
 	vacate_forget(s);
 	rules_uncount(s);
 	s->listen.waits = s->listen.marked = s->listen.begins = false;
@@ -369,7 +371,7 @@ bool session_idle(const struct session *s)
 	if (!b)
 		return true;
 	if (s->through)
-		return !s->ready_owed && !b->batch && !b->copy_in && !b->copy_both;
+		return !s->ready_owed && !s->task && !b->batch && !b->copy_in && !b->copy_both;
 	return !s->task && !s->await_ready && !s->await_reply && !s->await_copy_end && !b->owed.count && !b->copy_in && !s->vacate;
 }
 
@@ -516,6 +518,7 @@ static enum session_verdict through_message(struct session *s, const struct clie
 		task_apply(s, s->want, TASK_APPLY);
 		return SESSION_HOLD;
 	}
+	through_note(s, m);
 	if (m->type == 'Q' || m->type == 'F' || (m->type == 'S' && !s->backend->copy_in))
 		s->ready_owed++;
 	else if (strchr("PBDEC", m->type))

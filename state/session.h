@@ -205,6 +205,10 @@ struct session {
 		size_t n_shifts;
 	} query;
 
+	bool no_blocks;	     /* statement pooling: a transaction block ends the session */
+	bool login_noticed;  /* PostgreSQL had something to say about the startup settings */
+	const struct effects *through_reset; /* session pooling: a statement under way that resets settings */
+	bool through_held;   /* …and its ReadyForQuery waits for them to be set again */
 	char **roles_gone;   /* dropped or renamed by it; told when that is committed (EVENT_ROLES) */
 	size_t n_roles_gone;
 	const struct effects *vacate; /* of the statement held until the databases it is about are free of idle backends */

@@ -112,6 +112,13 @@ void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_reported_only(struct session *s); /* nothing is read: what PostgreSQL reports is carried, as PgBouncer does */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_through.c */
+void through_note(struct session *s, const struct client_message *m); /* a message of the client's goes by */
+void through_forget(struct session *s);
+void through_done(struct session *s, const char *tag);
+bool through_ready(struct session *s);
+void through_restored(struct session *s, uint32_t *events);
+
 /* session_roles.c */
 void roles_note(struct session *s, const struct stmt_effects *row);
 

@@ -344,6 +344,13 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 		if (!s->task)
 			return REPLY_BROKEN;
 		task_finish(s, events);
+		through_restored(s, events);
+		return REPLY_SWALLOW;
+	}
+	if (s->no_blocks && b->status != 'I') { /* the client is not to believe that it has one */
+		s->refusal_code = "08P01";
+		s->refusal = "transaction blocks not allowed in statement pooling mode";
+		*events |= EVENT_BROKEN;
 		return REPLY_SWALLOW;
 	}
 	s->flight.failed = false;
@@ -363,7 +370,7 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	if (!value || r.bad)
 		return REPLY_BROKEN;
 	backend_reported(s->backend, name, value);
-	if (s->task || (o && o->ours))
+	if (s->task || (o && o->ours) || s->through_reset) /* a reset's is told when it is as the client asked for it */
 		return REPLY_SWALLOW;
 	was = settings_get(s->reported, name);
 	if (was && !strcmp(was, value) && !s->through)
@@ -688,7 +695,17 @@ static enum reply_verdict through_reply(struct session *s, const struct client_m
 		s->counters->queries++;
 		if (b->status == 'I')
 			s->counters->transactions++;
+		if (through_ready(s))
+			return REPLY_SWALLOW;
 		*events |= EVENT_READY;
+		return REPLY_FORWARD;
+	case 'C':
+		if (!s->through_reset)
+			return REPLY_FORWARD;
+		if (m->have < m->len)
+			return REPLY_WHOLE;
+		if (m->len && !m->body[m->len - 1])
+			through_done(s, (const char *)m->body);
 		return REPLY_FORWARD;
 	case 'G':
 		b->copy_in = true;
@@ -740,6 +757,10 @@ enum reply_verdict session_from_backend(struct session *s, const struct client_m
 	case 'S':
 		return on_parameter(s, m);
 	case 'N':
+		if (o && o->ours && s->task == TASK_LOGIN) {
+			s->login_noticed = true;
+			return REPLY_FORWARD;
+		}
 		if (o && o->ours)
 			return REPLY_SWALLOW;
 		return m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);

@@ -497,6 +497,7 @@ def test_statement_mode(start_pooler):
         assert a.value("SELECT v FROM t") == "in s1"
         events = a.query("BEGIN").until("EOF")
         assert ("FATAL", "08P01", "transaction blocks not allowed in statement pooling mode") == refusal(events), events
+        assert ("ReadyForQuery", "T") not in events
     with pooler.connect(1) as b:
         assert b.x("SELECT $1::text", ["served"])[3] == ("DataRow", "served")
 

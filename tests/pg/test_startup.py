@@ -341,3 +341,52 @@ class TestAConnectionOfOnesOwn:
 def _startup(params):
     body = b"\0\3\0\0" + b"".join(rawpg.cstr(k) + rawpg.cstr(v) for k, v in params.items()) + b"\0"
     return (len(body) + 4).to_bytes(4, "big") + body
+
+
+STARTED = {"search_path": "s1", "TimeZone": "Asia/Tokyo", "my.a": "start", "application_name": "me"}
+BACK = {
+    "RESET": ["SET search_path = s2", "RESET search_path", "SHOW search_path"],
+    "reported": ["SET TimeZone = 'UTC'", "RESET TimeZone", "SHOW TimeZone"],
+    "reported alone": ["RESET TimeZone", "RESET DateStyle", "SET DateStyle = 'German'", "RESET DateStyle", "SHOW DateStyle"],
+    "RESET ALL": ["SET search_path = s2; SET TimeZone = 'UTC'; SET my.a = 'x'; SET work_mem = '5MB'", "RESET ALL", "SHOW search_path",
+                  "SHOW TimeZone", "SHOW my.a", "SHOW work_mem"],
+    "DISCARD ALL": ["SET search_path = s2; SET TimeZone = 'UTC'; SET my.a = 'x'", "DISCARD ALL", "SHOW search_path", "SHOW TimeZone",
+                    "SHOW my.a", "SHOW application_name"],
+    "SET TO DEFAULT": ["SET my.a = 'x'", "SET my.a TO DEFAULT", "SHOW my.a"],
+    "in a transaction": ["BEGIN", "SET search_path = s2", "RESET search_path", "SHOW search_path", "ROLLBACK", "SHOW search_path"],
+    "rolled back": ["SET search_path = s2", "BEGIN", "RESET search_path", "SHOW search_path", "ROLLBACK", "SHOW search_path"],
+    "in a failed one": ["SET search_path = s2", "BEGIN", "SELECT 1/0", "RESET search_path", "ROLLBACK", "SHOW search_path"],
+    "refused": ["SET search_path = s2", "RESET no_such", "DISCARD ALL", "BEGIN", "DISCARD ALL", "ROLLBACK", "SHOW search_path"],
+}
+
+
+@pytest.mark.skipif(servers.POOLER != "pgporter", reason="about pgporter's session pooling")
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+@pytest.mark.parametrize("case", BACK)
+def test_reset_in_session_pooling(start_pooler, cluster, case, extended):
+    front = start_pooler({"pool_mode": "session"})
+
+    def said(server, database):
+        with rawpg.Conn(server.address, "app", database, STARTED) as conn:
+            return [(sql, conn.x(sql) if extended and ";" not in sql else conn.q(sql)) for sql in BACK[case]]
+
+    with front.connect(1) as stranger:
+        stranger.q("SET search_path = s5; SET TimeZone = 'Europe/Berlin'")
+    assert said(front, "p1") == said(cluster, "app")
+    with front.connect(1) as stranger:
+        assert stranger.value("SHOW search_path") == '"$user", public'
+
+
+@pytest.mark.row("startup parameters")
+def test_a_notice_comes_with_every_login(pooler, cluster):
+    """Not only with the first one that PostgreSQL was asked about."""
+    def told(server, database):
+        conn = rawpg.Conn(server.address, "app", database, login=False)
+        conn.raw(_startup({"user": "app", "database": database, "application_name": "x" * 80}))
+        events = []
+        while not events or events[-1][0] != "ReadyForQuery":
+            events.append(conn.read())
+        conn.terminate()
+        return [event for event in events if event[0] in ("NoticeResponse", "ErrorResponse")]
+    for _ in range(3):
+        assert told(pooler, pooler.database(1)) == told(cluster, "app") != []
