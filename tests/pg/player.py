@@ -2,7 +2,7 @@
 
 A program is a list of steps; a step is one client's: messages sent at once, and how far its answers are read. As steps
 never overlap, the same program has the same answers wherever it is played. What may differ is taken out: process ids,
-and when notifications of others arrive (their order is kept).
+and when notifications arrive (their order is kept).
 
 Holding keeps account of who may be linked to a backend, judged by what PostgreSQL itself answered: so a generator can
 leave room in a pool of a given size, and a program that needs more than the pool has is told apart from one that hangs.
@@ -66,21 +66,16 @@ def ready_count(ops, skipping):
 class Player(rawpg.Conn):
     """One client of a program."""
 
-    def __init__(self, stand, **how):
-        self.stand = stand
+    def __init__(self, **how):
         self.events, self.heard = [], []
         self.flushed = self.skipping = False
         super().__init__(**how)
 
     def saw(self, event):
-        if event[0] != "NotificationResponse":
-            self.events.append(event)
-            return
-        who = self.stand.who(event[1], self)
-        if who == "itself":
-            self.events.append((event[0], who) + event[2:])
+        if event[0] == "NotificationResponse":
+            self.heard.append(event[2:])
         else:
-            self.heard.append((who,) + event[2:])
+            self.events.append(event)
 
     def take(self):
         """What was answered since the last time; PostgreSQL reports several parameters in no particular order."""
@@ -173,10 +168,6 @@ class Stand:
         self.direct = database is None
         self.address, self.database = address or cluster.address, database or "app"
         self.players = [None] * count
-        self.pids = {}
-
-    def who(self, pid, reader):
-        return "itself" if reader.pid == pid else self.pids.get(pid, "a stranger")
 
     def play(self, step, expected=None):
         """Plays one step and returns its answers. expected: what a direct connection was answered, to wait for."""
@@ -195,10 +186,9 @@ class Stand:
         if self.players[step.client] and not self.players[step.client].closed:
             return [("connected already",)]
         _name, user, params = step.ops[0]
-        player = Player(self, address=self.address, user=user, database=self.database, params=dict(params),
+        player = Player(address=self.address, user=user, database=self.database, params=dict(params),
                         password=servers.SECRETS.get(user))
         self.players[step.client] = player
-        self.pids[player.pid] = NAMES[step.client]
         return player.take()
 
     def _leave(self, client, name, expected=None):
@@ -224,7 +214,7 @@ class Stand:
 
     @staticmethod
     def _heard(player, expected):
-        """Notifications of others, in order; waits while they are fewer than expected."""
+        """Notifications, in order; waits while they are fewer than expected."""
         until = time.monotonic() + rawpg.DEADLINE
         while len(player.heard) < len(expected) and not player.closed and time.monotonic() < until:
             try:
