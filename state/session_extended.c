@@ -164,6 +164,8 @@ struct parse {
 	size_t given_len;
 	struct buf rewritten; /* another tail, where the text had to change */
 	uint8_t substitute;
+	uint32_t shift_at;	/* as in struct owed */
+	int32_t shift_delta;
 	struct stmt *target, *own; /* references */
 };
 
@@ -173,10 +175,11 @@ static void put_tail(struct parse *p, const char *text)
 	buf_add(&p->rewritten, p->tail + p->text_len + 1, p->tail_len - p->text_len - 1);
 }
 
-static void put_tail_renamed(struct session *s, struct parse *p, const struct stmt_effects *row, const struct stmt *st)
+static void put_tail_renamed(struct parse *p, const struct stmt_effects *row, const struct stmt *st)
 {
 	put_renamed(&p->rewritten, p->text, p->text_len, row->name_at, row->name_len, st);
-	note_shift(s, row->name_at, (int32_t)buf_len(&p->rewritten) - (int32_t)p->text_len);
+	p->shift_at = row->name_at;
+	p->shift_delta = (int32_t)buf_len(&p->rewritten) - (int32_t)p->text_len;
 	buf_add(&p->rewritten, p->tail + p->text_len, p->tail_len - p->text_len);
 }
 
@@ -194,7 +197,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		if (rules_leave_prepared(s) || !names_find(&s->names, row->name)) {
 			if (names_ours(row->name)) {
 				p->substitute = SUB_RENAMED;
-				put_tail_renamed(s, p, row, NULL);
+				put_tail_renamed(p, row, NULL);
 			}
 			return;
 		}
@@ -237,7 +240,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 			return;
 		p->substitute = SUB_RENAMED;
 		p->target = st ? stmt_retain(st) : NULL;
-		put_tail_renamed(s, p, row, st);
+		put_tail_renamed(p, row, st);
 		return;
 	case STMT_PREPARE:
 		if (rules_leave_prepared(s))
@@ -248,7 +251,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		if (p->substitute == SUB_PREPARED)
 			put_tail(p, NOTHING_SQL);
 		else
-			put_tail_renamed(s, p, row, p->own);
+			put_tail_renamed(p, row, p->own);
 		return;
 	default:
 		return;
@@ -266,8 +269,6 @@ static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, 
 	if (!p->text || reader_left(&r) < 2)
 		return false;
 	p->effects = session_effects_of(s, p->text, p->text_len);
-	if (s->query.n_shifts)
-		query_clear(s);
 	if (effects_none(p->effects))
 		return true;
 	session_remember_text(s, p->text, p->text_len);
@@ -279,6 +280,12 @@ static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, 
 	return true;
 }
 
+static void shifted(struct owed *o, const struct parse *p)
+{
+	o->shift_at = p->shift_at;
+	o->shift_delta = p->shift_delta;
+}
+
 static void parse_done(struct parse *p)
 {
 	buf_release(&p->rewritten);
@@ -287,24 +294,39 @@ static void parse_done(struct parse *p)
 	stmt_release(p->own);
 }
 
+static bool executes(const struct effects *e)
+{
+	return e->n == 1 && e->stmts[0].kind == STMT_EXECUTE;
+}
+
+/* What is sent for the unnamed statement, and what it means. */
+static void unnamed_says(struct session *s, struct unnamed_stmt *u, const struct parse *p)
+{
+	u->serial = ++s->store->last_serial;
+	buf_reset(&u->tail);
+	buf_add(&u->tail, p->tail, p->tail_len);
+	u->substitute = p->substitute;
+	u->target = p->target ? stmt_retain(p->target) : NULL;
+	u->own = p->own ? stmt_retain(p->own) : NULL;
+}
+
 static void parse_unnamed(struct session *s, struct parse *p)
 {
 	struct unnamed_stmt *u = &s->unnamed, *before = unnamed_replaced(s);
 	struct owed *o;
 
-	u->serial = ++s->store->last_serial;
-	buf_reset(&u->tail);
-	buf_add(&u->tail, p->tail, p->tail_len);
+	unnamed_says(s, u, p);
 	u->at_parse = settings_retain(s->effective);
 	u->effects = effects_retain(p->effects);
 	u->watched = watch_seen(s);
-	u->substitute = p->substitute;
-	u->target = p->target ? stmt_retain(p->target) : NULL;
-	u->own = p->own ? stmt_retain(p->own) : NULL;
+	buf_reset(&u->given);
+	if (executes(p->effects))
+		buf_add(&u->given, p->given, p->given_len);
 	send_parse(s, "", p->tail, p->tail_len, false);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->unnamed = true;
 	o->before = before;
+	shifted(o, p);
 	s->backend->unnamed = u->serial;
 }
 
@@ -324,6 +346,7 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->stmt = stmt_retain(taken); /* for the error's text, and its name */
 	o->taken = true;
+	shifted(o, p);
 	if (!(o->name = strdup(p->name)))
 		abort();
 	if (failed && !set_has(&s->backend->prepared, taken)) { /* unless it ends the transaction: then it must not stay */
@@ -331,11 +354,6 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 		send_close_stmt(s, name);
 	}
 	return SESSION_NEXT;
-}
-
-static bool executes(const struct effects *e)
-{
-	return e->n == 1 && e->stmts[0].kind == STMT_EXECUTE;
 }
 
 static struct stmt *parse_stmt(struct session *s, struct parse *p)
@@ -395,11 +413,28 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 		owe_invented(s, '1', st, p->name);
 	} else {
 		o = send_stmt(s, st, false);
+		shifted(o, p);
 		if (!(o->name = strdup(p->name)))
 			abort();
 	}
 	stmt_release(st);
 	return SESSION_NEXT;
+}
+
+/* Likewise the unnamed one. */
+static void unnamed_of_today(struct session *s)
+{
+	struct unnamed_stmt *u = &s->unnamed;
+	struct parse p = { .name = "" };
+
+	if (!u->serial || u->unkept || !executes(u->effects) || names_find(&s->names, u->effects->stmts[0].name) == u->target)
+		return;
+	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given))) {
+		stmt_release(u->target);
+		stmt_release(u->own);
+		unnamed_says(s, u, &p);
+	}
+	parse_done(&p);
 }
 
 /* SQL too long to be looked at: it goes through as it comes, and what it did is asked afterwards. */
@@ -429,6 +464,20 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 	return forward_raw(s, m);
 }
 
+/* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
+static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
+{
+	if (!e || !target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name) != target))
+		return SESSION_NEXT;
+	return ensure_stmt(s, target, false);
+}
+
+/* What is bound is about to run; rules may have changed since its Parse. */
+static bool rules_allow_bound(struct session *s, const struct effects *e, struct rule_refusal *why)
+{
+	return !e || rules_allow_text(s, e, false, false, why);
+}
+
 static enum session_verdict on_parse(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
@@ -449,6 +498,14 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	if (!rules_allow_text(s, p.effects, *p.name, !*p.name, &why)) {
 		parse_done(&p);
 		return rules_refuse(s, m, &why);
+	}
+	if (executes(p.effects) && s->backend->status != 'E') { /* its result is fixed now, by what it names */
+		verdict = ensure_target(s, p.effects, p.target);
+		s->task_mismatch = false;
+		if (verdict != SESSION_NEXT) {
+			parse_done(&p);
+			return verdict;
+		}
 	}
 	if (p.substitute && p.effects->stmts[0].name_len)
 		tell_truncated(s, p.text + p.effects->stmts[0].name_at, p.effects->stmts[0].name_len, p.effects->stmts[0].name);
@@ -549,20 +606,6 @@ static enum session_verdict send_bind(struct session *s, const struct client_mes
 	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
 }
 
-/* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
-static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
-{
-	if (!target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name) != target))
-		return SESSION_NEXT;
-	return ensure_stmt(s, target, false);
-}
-
-/* What is bound is about to run; rules may have changed since its Parse. */
-static bool rules_allow_bound(struct session *s, const struct effects *e, struct rule_refusal *why)
-{
-	return !e || rules_allow_text(s, e, false, false, why);
-}
-
 static enum session_verdict on_bind(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
@@ -585,6 +628,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (!rules_allow_bound(s, *name ? st ? st->effects : NULL : s->unnamed.effects, &why))
 		return rules_refuse(s, m, &why);
 	if (!*name) {
+		unnamed_of_today(s);
 		verdict = ensure_unnamed(s);
 		if (verdict == SESSION_NEXT)
 			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target ? s->unnamed.target : s->unnamed.own);
@@ -636,7 +680,7 @@ static enum session_verdict on_describe(struct session *s, const struct client_m
 	}
 	if (*name)
 		st = names_find(&s->names, name);
-	else
+	else if ((verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target)) == SESSION_NEXT)
 		verdict = ensure_unnamed(s);
 	if (st)
 		verdict = ensure_usable(s, st);

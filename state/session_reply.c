@@ -140,22 +140,40 @@ static void put_names(struct session *s, struct buf *out, const char *text, cons
 	buf_u8(out, 0);
 }
 
-static long shifted_back(const struct session *s, long position)
+/* Where a statement of a portal was given a backend's name for what it executes. */
+static int32_t portal_shift(const struct portal *p, uint32_t *at)
 {
-	for (size_t i = s->query.n_shifts; i-- > 0;)
-		if (position > (long)s->query.shifts[i].at) {
-			long delta = 0;
+	const struct stmt_effects *row = &p->effects->stmts[0];
+	const struct stmt *st = p->own ? p->own : p->target;
+	char name[STMT_NAME_MAX];
 
-			for (size_t j = 0; j <= i; j++)
-				delta += s->query.shifts[j].delta;
-			return position - delta > 0 ? position - delta : 1;
-		}
-	return position;
+	*at = row->name_at;
+	if (p->substitute != SUB_RENAMED)
+		return 0;
+	if (st)
+		stmt_name(st, name);
+	return (int32_t)strlen(st ? name : NO_STMT) - (int32_t)row->name_len;
 }
 
-static bool needs_care(const struct session *s, const struct client_message *m)
+/* In the client's text, where an error is at `position` (from 1) of what was sent for the message that is answered now. */
+static long position_back(struct session *s, const struct owed *head, long position)
 {
-	return s->raising || s->query.n_shifts || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	uint32_t at = head ? head->shift_at : 0;
+	long delta = head ? head->shift_delta : 0;
+
+	if (head && head->kind == OWED_EXECUTE && head->portal)
+		delta = portal_shift(head->portal, &at);
+	else if (head && head->kind == OWED_QUERY)
+		for (size_t i = 0; i < s->query.n_shifts && position > (long)s->query.shifts[i].at; i++)
+			at = s->query.shifts[i].at, delta += s->query.shifts[i].delta;
+	if (position <= (long)at)
+		return position;
+	return position - delta > 0 ? position - delta : 1;
+}
+
+static bool needs_care(const struct session *s, const struct owed *head, const struct client_message *m)
+{
+	return s->raising || s->query.n_shifts || (head && (head->shift_delta || head->portal)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
 }
 
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)
@@ -166,7 +184,7 @@ static enum reply_verdict tell_report(struct session *s, const struct client_mes
 	size_t mark;
 	char field;
 
-	if (!needs_care(s, m))
+	if (!needs_care(s, head, m))
 		return REPLY_FORWARD;
 	mark = msg_begin(s->to_client, m->type);
 	while ((field = (char)reader_u8(&r)) && !r.bad) {
@@ -177,8 +195,8 @@ static enum reply_verdict tell_report(struct session *s, const struct client_mes
 		if (s->raising && strchr("WFLR", field))
 			continue;
 		buf_u8(s->to_client, (uint8_t)field);
-		if (field == 'P' && s->query.n_shifts)
-			buf_printf(s->to_client, "%ld%c", shifted_back(s, strtol(value, NULL, 10)), 0);
+		if (field == 'P')
+			buf_printf(s->to_client, "%ld%c", position_back(s, head, strtol(value, NULL, 10)), 0);
 		else
 			put_names(s, s->to_client, value, given);
 	}

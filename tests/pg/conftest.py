@@ -1,5 +1,7 @@
 """Fixtures: one PostgreSQL for the whole run, one pooler a module, scenarios played on both."""
 
+import collections
+import json
 import os
 import signal
 
@@ -21,6 +23,8 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, _interrupted)  # so that fixtures clean up
     signal.signal(signal.SIGHUP, _interrupted)
     config.addinivalue_line("markers", "row(name): the row of the session-state contract a test holds to")
+    if "ROW_RESULTS" in os.environ:
+        config.pluginmanager.register(RowResults(os.environ["ROW_RESULTS"]))
 
 
 def pytest_collection_modifyitems(items):
@@ -28,6 +32,26 @@ def pytest_collection_modifyitems(items):
         for mark in item.iter_markers("row"):
             assert mark.args[0] in rows.ROWS, "%s: no row %r" % (item.nodeid, mark.args[0])
             item.user_properties.append(("row", mark.args[0]))
+
+
+class RowResults:
+    """What became of each row's tests, as JSON in the file that ROW_RESULTS names: row -> outcome -> names of tests."""
+
+    def __init__(self, path):
+        self.path = path
+        self.rows = collections.defaultdict(lambda: collections.defaultdict(list))
+
+    def pytest_runtest_logreport(self, report):
+        row = dict(report.user_properties).get("row")
+        if not row or (report.when != "call" and report.passed):
+            return
+        known = hasattr(report, "wasxfail")
+        outcome = "known" if known and report.skipped else report.outcome
+        self.rows[row][outcome].append(report.nodeid)
+
+    def pytest_sessionfinish(self):
+        with open(self.path, "w") as out:
+            json.dump(self.rows, out, indent=1, sort_keys=True)
 
 
 @pytest.fixture(autouse=True)

@@ -298,7 +298,7 @@ class Cluster:
         self.port = free_port()
         subprocess.run(command_as_user([
             os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-            "--locale=C", "--no-sync", "--no-instructions"]), check=True, cwd="/", stdout=subprocess.DEVNULL)
+            "--locale=C", "--no-sync"]), check=True, cwd="/", stdout=subprocess.DEVNULL)
         space.write("data/pg_hba.conf", HBA + hba)
         self.command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
                         "-h", "127.0.0.1"]

@@ -489,3 +489,30 @@ def test_one_that_was_skipped_replaces_nothing(s):
     a.bind("", "").execute().sync().go()
     a.parse("", "SELECT 'fifth'::text").parse("", "SELEC").parse("", "SELECT 'sixth'::text").sync().go()
     a.bind("", "").execute().sync().go()
+
+
+@scenario("unnamed statement")
+def test_unnamed_that_executes_a_name_given_later(s):
+    """What EXECUTE names is looked up when it runs."""
+    a = s.client("a")
+    a.parse("", "EXPLAIN (COSTS OFF) EXECUTE p1").sync().go()
+    a.parse("p1", "SHOW DateStyle").sync().go()
+    a.bind("", "").execute().sync().go()
+    a.parse("", "EXECUTE p1").describe("S", "").sync().go()
+    a.close_("S", "p1").parse("p1", "SELECT 'another'::text AS v").sync().go()
+    a.describe("S", "").bind("", "").execute().sync().go()
+    a.close_("S", "p1").sync().go()
+    a.bind("", "").execute().sync().go()
+
+
+@scenario("prepared statements")
+def test_positions_of_errors_in_a_pipeline(s):
+    """Each error is in the text of its own message, whatever other messages in flight are written anew."""
+    a = s.client("a")
+    a.parse("", "SELECT * FROM missing").parse("", "PREPARE p1 AS SELECT 1").bind().execute().sync().go()
+    a.q("PREPARE p1 (int) AS SELECT $1")
+    a.parse("", "EXECUTE p1 ('x')").bind().execute().parse("", "EXECUTE p1 (5)").bind().execute().sync().go()
+    a.parse("", "/* well to the right */ PREPARE another_name AS SELECT nothing").bind().execute().sync().go()
+    a.parse("p2", "EXECUTE p1 (missing)").bind("", "p2").execute().parse("p3", "EXECUTE p1 (1)").sync().go()
+    a.parse("", "SELECT 1").bind().execute().parse("", "SELECT nothing").parse("", "EXPLAIN EXECUTE p1 (1)").sync().go()
+    a.q("EXECUTE p1 (missing)")
