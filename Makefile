@@ -27,12 +27,12 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san sim regress sim
+.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san sim regress sim versions contract differential
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
 help: ## this list
-	@awk -F '## ' '/^[a-z-]+:.*## / { split($$1, t, ":"); printf "  make %-8s %s\n", t[1], $$2 }' Makefile
+	@awk -F '## ' '/^[a-z-]+:.*## / { split($$1, t, ":"); printf "  make %-12s %s\n", t[1], $$2 }' Makefile
 
 $(BUILD)/pgporter: $(OBJ)
 	$(CC) $(LTO) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -88,6 +88,17 @@ pg: all ## real PostgreSQL and real drivers: the same scenario directly and thro
 
 red: all ## the same with carrying switched off: every row of the contract must turn a test red
 	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/rows_red.py
+
+VERSIONS ?= 13 14 15 16 17 18
+versions: all ## the contract's scenarios on PostgreSQL 13 to 18 (VERSIONS="13 18"; QUICK=1: each once)
+	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/contract.py $(if $(QUICK),--quick) $(VERSIONS)
+
+contract: all ## the same, and the table of what holds where into docs/contract.md
+	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/contract.py --write $(VERSIONS)
+
+differential: all ## random programs directly and through pools of 1 to 3 (PROGRAMS=10000, or SECONDS=40; SEED, POOL: one again)
+	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/differential_random.py $(if $(PROGRAMS),--programs $(PROGRAMS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(POOL),--pool $(POOL))
 
 FUZZ_SECONDS ?= 15
 fuzz: $(FUZZERS:%=build/fuzz/%) ## each parser of input for FUZZ_SECONDS under ASan and UBSan, two at a time

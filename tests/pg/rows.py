@@ -22,6 +22,8 @@ ROWS = {
     "LISTEN": ("listen",),
     "opaque statements": ("settings", "locks", "temp"),
     "reset batches": ("settings", "prepared", "reset"),
+    "databases": (),
+    "session's end": (),
     "left to PostgreSQL": (),
     "protocol": (),
     "cancel": (),
@@ -39,6 +41,16 @@ NOT_HELD = {
 }
 
 
-def not_held(row, name, pool):
-    """Why this scenario can't hold yet, or None."""
-    return NOT_HELD.get((row, name, pool)) or NOT_HELD.get((row, name, None))
+_PROTOCOL = "protocol 3.2 is negotiated down to 3.0, which PostgreSQL from 18 on does not do"
+
+# The same for some versions of PostgreSQL: (row, case or function, pool or None for all) -> first version, why.
+NOT_HELD_FROM = {("protocol", case, None): (18, _PROTOCOL) for case in ("3.2", "3.9", "3.2 and option", "4.0", "3.9998")}
+
+
+def not_held(row, name, pool, version):
+    """Why this scenario can't hold yet on a version of PostgreSQL, or None."""
+    for key in ((row, name, pool), (row, name, None)):
+        since, why = NOT_HELD_FROM.get(key, (0, None))
+        if key in NOT_HELD or (why and version >= since):
+            return NOT_HELD.get(key) or why
+    return None

@@ -8,6 +8,7 @@ Environment:
 """
 
 import atexit
+import functools
 import glob
 import os
 import pwd
@@ -36,6 +37,13 @@ def _pg_bin():
         return os.environ["PG_BIN"]
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4]))
     return found[-1] if found else os.path.dirname(shutil.which("postgres") or "")
+
+
+@functools.lru_cache
+def pg_version():
+    """The major version of the PostgreSQL that servers are started from."""
+    said = subprocess.run([os.path.join(_pg_bin(), "postgres"), "--version"], check=True, capture_output=True, text=True).stdout
+    return int(re.search(r"\d+", said)[0])
 
 
 def _unprivileged():

@@ -9,7 +9,8 @@ import servers
 
 LONG = 15  # PostgreSQL itself waits five seconds for others to leave
 
-pytestmark = pytest.mark.skipif(servers.POOLER != "pgporter", reason="about pgporter's own idle connections")
+pytestmark = [pytest.mark.row("databases"),
+              pytest.mark.skipif(servers.POOLER != "pgporter", reason="about pgporter's own idle connections")]
 
 
 @pytest.fixture
