@@ -71,13 +71,14 @@ enum count {
 };
 
 static const char *const count_names[COUNTS] = {
-	"client's message: next", "client's message: streams", "client's message: links", "client's message: held", "client's message: more",
-	"client's message: dropped", "client's message: vacates", "client's message: end", "client's message: refused", "reply: forwarded", "reply: swallowed",
-	"reply: wanted whole", "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn", "task: other", "pin: cursor",
-	"pin: advisory lock", "pin: temporary object", "pin: listen", "pin: opaque", "pin: session", "pin: statement", "pin: setting", "pin: role",
-	"pin: prepared", "pin: by hand", "pin: whole session", "pins that ended", "waited in line",
-	"backends opened", "openings failed", "backends given back", "backends closed", "backends evicted", "backends that died",
-	"clients that vanished", "queries cancelled in line", "settings not restored", "answered without a backend", "settings in flight", "messages", "statements run",
+	[COUNT_NEXT] = "client's message: next", "client's message: streams", "client's message: links", "client's message: held",
+	"client's message: more", "client's message: dropped", "client's message: vacates", "client's message: end", "client's message: refused",
+	[COUNT_FORWARD] = "reply: forwarded", "reply: swallowed", "reply: wanted whole",
+	[COUNT_APPLY] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
+	"task: other",
+	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
+	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "settings not restored",
+	"answered without a backend", "settings in flight", "messages", "statements run",
 };
 
 static uint64_t counts[COUNTS];
@@ -1296,8 +1297,12 @@ void world_transcripts(const struct sim_program *p, FILE *f)
 
 void world_print_counts(FILE *f)
 {
-	for (size_t i = 0; i < COUNTS; i++)
-		fprintf(f, "  %-36s %12llu\n", count_names[i], (unsigned long long)counts[i]);
+	for (size_t i = 0; i < COUNTS; i++) {
+		bool pin = i >= COUNT_PIN && i <= COUNT_PIN_LAST;
+
+		fprintf(f, "  %s%-*s %12llu\n", pin ? "pin: " : "", pin ? 31 : 36, pin ? pin_reason_name(1u << (i - COUNT_PIN)) : count_names[i],
+			(unsigned long long)counts[i]);
+	}
 }
 
 void world_free(void)
