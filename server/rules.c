@@ -80,12 +80,6 @@ static const char *list_of(const char *user, const char *database, const char *g
 	return user ? user : database ? database : global;
 }
 
-static const struct rule_functions *functions_of(const struct rule_functions *user, const struct rule_functions *database,
-						 const struct rule_functions *global)
-{
-	return user && user->n ? user : database && database->n ? database : global;
-}
-
 void pools_rules(const struct worker *w, const struct database *db, const struct user *user, struct state_rules *r)
 {
 	const struct config *c = w->config;
@@ -104,10 +98,6 @@ void pools_rules(const struct worker *w, const struct database *db, const struct
 	r->whole_session = rules_list_has(list_of(NULL, of_db ? of_db->pin_users : NULL, c->pin_users), user->name);
 	r->applications = list_of(of_user ? of_user->pin_application_names : NULL, of_db ? of_db->pin_application_names : NULL,
 				  c->pin_application_names);
-	r->touching = functions_of(of_user ? &of_user->touching : NULL, of_db ? &of_db->touching : NULL,
-				   *c->state_functions ? &c->touching : NULL);
-	r->stateless = functions_of(of_user ? &of_user->stateless : NULL, of_db ? &of_db->stateless : NULL,
-				    *c->stateless_functions ? &c->stateless : NULL);
 }
 
 /* As with other limits: what the user's line, the database's, or [pgbouncer] says first. */

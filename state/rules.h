@@ -3,7 +3,7 @@
  *
  * Plain values. The owner works them out of its configuration for each client and keeps them for as long as a session
  * points to them; replacing them between two messages is fine: what comes after is judged by the new ones, and what a
- * session has already stays as it is. The lists they point to are the configuration's. */
+ * session has already stays as it is. The texts they point to are the configuration's. */
 #ifndef PGPORTER_STATE_RULES_H
 #define PGPORTER_STATE_RULES_H
 
@@ -71,7 +71,6 @@ struct state_rules {
 	bool whole_session;		/* pinned from the first statement on, by user… */
 	const char *applications;	/* …or where application_name is in this list, parted by commas */
 	const char *database, *user;	/* for error texts */
-	const struct rule_functions *touching, *stateless; /* state_functions, stateless_functions; NULL: none */
 };
 
 /* How many sessions of a pool may be pinned at a time. */

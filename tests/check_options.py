@@ -132,7 +132,7 @@ def unused(rows):
     """DONE options that nothing reads: a promise without a deed."""
     text = ""
     for path in glob.glob(os.path.join(ROOT, "server", "*.c")):
-        if not os.path.basename(path).startswith("config_") or path.endswith(("config_secrets.c", "config_load.c")):
+        if not os.path.basename(path).startswith("config_") or path.endswith(("config_secrets.c", "config_load.c", "config_rules.c")):
             text += open(path, encoding="utf-8").read()
     read = lambda name, kind: re.search(rf"(->|\.){name}{'_us' if kind == 'TIME' else ''}\b", text)
     return [name for name, kind, _, _, effect, _, _ in rows if effect == "DONE" and not read(name, kind)]
