@@ -53,9 +53,13 @@ struct catalogue *catalogue_new(struct worker *w, struct database *db)
 	return c;
 }
 
-void catalogue_free(struct catalogue *c)
+void catalogue_leave_line(struct catalogue *c)
 {
 	pool_unwait(&c->line.waiter);
+}
+
+void catalogue_free(struct catalogue *c)
+{
 	watch_items_free(c->items);
 	watch_free(c->next);
 	watch_free(c->watch);
@@ -171,7 +175,8 @@ static void ask_functions(struct catalogue *c)
 		   "CASE WHEN octet_length(p.prosrc)>200000 THEN NULL %s ELSE p.prosrc END"
 		   " FROM pg_proc p JOIN pg_language l ON l.oid=p.prolang JOIN pg_namespace n ON n.oid=p.pronamespace"
 		   " WHERE p.oid>=16384 AND l.lanname NOT IN ('c','internal') AND p.prokind IN ('f','p') ORDER BY p.oid LIMIT %d;COMMIT",
-		   sql_bodies ? "WHEN p.prosqlbody IS NOT NULL THEN pg_get_function_sqlbody(p.oid)" : "", ROWS_MAX + 1);
+		   sql_bodies ? "WHEN p.prosqlbody IS NOT NULL THEN (SELECT CASE WHEN octet_length(q)<=200000 THEN q END"
+			      " FROM pg_get_function_sqlbody(p.oid) AS q)" : "", ROWS_MAX + 1);
 	buf_u8(out, 0);
 	msg_end(out, mark);
 	worker_dirty(c->worker, &c->conn->stream);
@@ -205,6 +210,7 @@ static const char reach_sql[] =
 	" UNION ALL SELECT 'pg_class'::regclass,inhparent FROM pg_inherits WHERE r.c='pg_class'::regclass AND inhrelid=r.o"
 	" UNION ALL SELECT 'pg_class'::regclass,confrelid FROM pg_constraint WHERE r.c='pg_class'::regclass AND conrelid=r.o AND contype='f'"
 	" AND (confdeltype IN ('c','n','d') OR confupdtype IN ('c','n','d'))) AS n(c,o))"
+	"SELECT x.w,x.word,CASE WHEN octet_length(x.def)<=200000 THEN x.def END FROM ("
 	"SELECT CASE WHEN w.ev_type='1' AND t.relkind='v' THEN 'n' ELSE 'w' END,t.relname,pg_get_ruledef(w.oid)"
 	" FROM r JOIN pg_rewrite w ON r.c='pg_rewrite'::regclass AND r.o=w.oid JOIN pg_class t ON t.oid=w.ev_class"
 	" UNION ALL SELECT 'w',t.relname,pg_get_expr(a.adbin,a.adrelid)"
@@ -240,7 +246,7 @@ static const char reach_sql[] =
 	" JOIN pg_type y ON y.oid IN (x.castsource,x.casttarget)"
 	" UNION ALL SELECT 'v','',quote_ident(p.proname)||'()'"
 	" FROM r JOIN pg_event_trigger v ON r.c='pg_event_trigger'::regclass AND r.o=v.oid JOIN pg_proc p ON p.oid=v.evtfoid"
-	" WHERE v.evtenabled<>'D'";
+	" WHERE v.evtenabled<>'D') AS x(w,word,def)";
 
 static void ask_reached(struct catalogue *c)
 {
@@ -404,7 +410,7 @@ enum { FUNCTION_COLUMNS = 7, REACHED_COLUMNS = 3 };
 
 static void take_object(struct catalogue *c, char *const *col)
 {
-	if (!col[0] || !col[1] || !col[2])
+	if (!col[0] || !col[1])
 		return;
 	if (*col[0] == 'v')
 		watch_items_event_trigger(c->items, col[2]);

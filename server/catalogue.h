@@ -13,6 +13,7 @@
 struct catalogue; /* of one database */
 
 struct catalogue *catalogue_new(struct worker *w, struct database *db);
+void catalogue_leave_line(struct catalogue *c); /* before its pools are freed */
 void catalogue_free(struct catalogue *c);
 struct watch *catalogue_watch(struct catalogue *c); /* for its sessions; lives as long as the catalogue */
 

@@ -254,6 +254,7 @@ void pools_free(struct worker *w)
 	struct user *u;
 
 	while ((d = TAILQ_FIRST(&w->databases))) {
+		catalogue_leave_line(d->catalogue);
 		while (!TAILQ_EMPTY(&d->pools))
 			pool_drop((struct db_pool *)TAILQ_FIRST(&d->pools));
 		database_drop(w, d);
