@@ -317,7 +317,8 @@ enum listen_delivery session_listen_gap(struct session *s);
 /* It listens, and its own notifications are waited for before it is told that its transaction is over. */
 bool session_listens(const struct session *s);
 /* Linked, and what comes next from this backend may still be another's: a marker is sent ahead of whatever the session
- * does, from which on it is its own. For one that listens. */
+ * does, from which on it is its own. Where somebody listens. */
+bool session_can_mark(const struct session *s);
 void session_mark_first(struct session *s);
 /* Since it was last asked a statement was sent whose text names NOTIFY; where nobody listens none is looked at. */
 bool session_said_notify(struct session *s);

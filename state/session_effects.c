@@ -58,6 +58,15 @@ static void temp_by_path(struct session *s)
 		s->txn.observe |= TOUCH_TEMP;
 }
 
+/* In a function or DO, by no statement that could be replaced. */
+static bool listens_inside(const struct effects *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (e->stmts[i].flags & TOUCH_LISTEN && e->stmts[i].kind != STMT_LISTEN)
+			return true;
+	return false;
+}
+
 void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes)
 {
 	uint32_t left = s->rules->ignore ? rules_kinds(s, e) & s->rules->ignore : 0;
@@ -67,7 +76,7 @@ void effects_sent(struct session *s, const struct effects *e, const struct stmt 
 		s->counters->ignored++;
 		s->backend->left |= left;
 	}
-	if (listen_is_shared(s)) /* who sends it as it is says so */
+	if (asked & TOUCH_LISTEN && listen_is_shared(s) && !listens_inside(e)) /* who sends it as it is says so */
 		asked &= ~(uint32_t)TOUCH_LISTEN;
 	s->txn.observe |= asked;
 	if (target && executes)

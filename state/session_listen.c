@@ -223,6 +223,11 @@ bool session_listens(const struct session *s)
 	return s->carry && s->listens && !TAILQ_EMPTY(&s->listens->to) && channels_state(s->channels) == CHANNELS_UP;
 }
 
+bool session_can_mark(const struct session *s)
+{
+	return s->carry && s->channels && channels_in_use(s->channels) && channels_state(s->channels) == CHANNELS_UP;
+}
+
 void session_mark_first(struct session *s)
 {
 	s->listen.begins = true;
@@ -254,9 +259,12 @@ bool listen_begin(struct session *s)
 	char payload[MARKER_MAX];
 
 	s->listen.begins = false;
-	if (!s->listens || s->backend->status != 'I' || s->backend->batch)
+	if (!session_can_mark(s) || s->backend->status != 'I' || s->backend->batch)
 		return false;
-	marker_new(s->listens, '.', NULL, payload);
+	if (s->listens)
+		marker_new(s->listens, '.', NULL, payload);
+	else
+		snprintf(payload, sizeof payload, "%llu 0 .", (unsigned long long)s->serial);
 	task_notify(s, channels_marker(s->channels), payload);
 	return true;
 }

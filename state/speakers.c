@@ -7,7 +7,7 @@ static bool under_way(const struct speaker *p, int64_t now_us)
 	return !p->quiet && now_us - p->left_us < SPEAKER_UNDER_WAY_US;
 }
 
-bool speakers_enter(struct speakers *s, uint32_t pid, bool can_mark, int64_t now_us)
+bool speakers_enter(struct speakers *s, uint32_t pid, bool listens, bool can_mark, int64_t now_us)
 {
 	bool doubt = false;
 
@@ -20,7 +20,7 @@ bool speakers_enter(struct speakers *s, uint32_t pid, bool can_mark, int64_t now
 	}
 	s->list[0].quiet = false;
 	for (unsigned i = 1; i < s->n; i++)
-		doubt = doubt || (s->list[i].pid != pid && under_way(&s->list[i], now_us));
+		doubt = doubt || (s->list[i].pid != pid && (listens || s->list[i].likely) && under_way(&s->list[i], now_us));
 	s->before_marker = doubt && can_mark;
 	return s->before_marker;
 }

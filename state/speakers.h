@@ -25,9 +25,10 @@ struct speakers { /* zeroed to start with */
 	bool before_marker; /* until a marker comes nothing is of the latest */
 };
 
-/* This client has the backend now. can_mark: a marker can be sent ahead of what it does. Returns true if one has to be:
- * otherwise it might take another's notifications for its own. */
-bool speakers_enter(struct speakers *s, uint32_t pid, bool can_mark, int64_t now_us);
+/* This client has the backend now. can_mark: a marker can be sent ahead of what it does. Returns true if one has to be,
+ * since another's notification may still come: one that was said, or, for a client that listens and might take it for
+ * its own, any. */
+bool speakers_enter(struct speakers *s, uint32_t pid, bool listens, bool can_mark, int64_t now_us);
 void speakers_said(struct speakers *s, int64_t now_us); /* the latest: a statement that names NOTIFY */
 void speakers_leave(struct speakers *s, bool quiet, int64_t now_us);
 void speakers_marked(struct speakers *s);		/* a marker has come from this backend */

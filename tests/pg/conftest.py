@@ -12,7 +12,7 @@ import rows
 import servers
 
 
-TEST_DEADLINE = 60 + int(float(os.environ.get("MIX_SECONDS", "5")))
+TEST_DEADLINE = 60 + int(float(os.environ.get("MIX_SECONDS", "5"))) + int(os.environ.get("LISTENERS", "500")) // 10
 
 
 def _interrupted(number, _frame):

@@ -145,17 +145,17 @@ def test_failed_transactions(s):
 @scenario("LISTEN")
 def test_from_a_trigger(s):
     a, b = s.client("a"), s.client("b")
-    a.q("CREATE TABLE scratch.n (v text); GRANT ALL ON scratch.n TO PUBLIC")
+    a.q("CREATE TABLE scratch.notify_me (v text); GRANT ALL ON scratch.notify_me TO PUBLIC")
     a.q("CREATE FUNCTION scratch.tell() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN PERFORM pg_notify('news', NEW.v); RETURN NEW; END$$")
-    a.q("CREATE TRIGGER tell AFTER INSERT ON scratch.n FOR EACH ROW EXECUTE FUNCTION scratch.tell()")
+    a.q("CREATE TRIGGER tell AFTER INSERT ON scratch.notify_me FOR EACH ROW EXECUTE FUNCTION scratch.tell()")
     a.q("LISTEN news")
-    b.q("INSERT INTO scratch.n VALUES ('first'), ('second')")
+    b.q("INSERT INTO scratch.notify_me VALUES ('first'), ('second')")
     a.until("NotificationResponse")
     a.until("NotificationResponse")
-    a.q("INSERT INTO scratch.n VALUES ('its own')")
-    a.q("BEGIN; INSERT INTO scratch.n VALUES ('never'); ROLLBACK")
-    a.x("INSERT INTO scratch.n VALUES ('by extended')")
+    a.q("INSERT INTO scratch.notify_me VALUES ('its own')")
+    a.q("BEGIN; INSERT INTO scratch.notify_me VALUES ('never'); ROLLBACK")
+    a.x("INSERT INTO scratch.notify_me VALUES ('by extended')")
 
 
 @scenario("LISTEN", need=2)
@@ -255,6 +255,7 @@ def test_with_other_state(s):
     a.q("NOTIFY news, 'nobody'")
     a.pins("DO $$BEGIN EXECUTE 'LISTEN inside'; END$$")
     a.q("LISTEN more")
+    b.q("SELECT pg_sleep(0.03)")  # nothing that nobody heard can be taken to be on its way any more
     b.q("NOTIFY inside; NOTIFY more")
     a.until("NotificationResponse")
     a.until("NotificationResponse")
