@@ -32,20 +32,18 @@ void session_listen_end(struct session *s)
 
 /* ---- LISTEN and UNLISTEN on their way to the backend ---- */
 
-static bool is_utf8(const struct settings *reported, const char *name)
+/* The listening backend speaks the server's encoding, and nothing is converted here. Names beyond ASCII are folded and
+ * cut as the encoding has it. */
+static bool same_encoding(const struct session *s, const char *name)
 {
-	const char *value = settings_get(reported, name);
+	const char *server = settings_get(s->reported, "server_encoding"), *client = settings_get(s->reported, "client_encoding");
 
-	return value && !strcasecmp(value, "UTF8");
-}
-
-/* Names are folded and cut by bytes in the client's encoding, and go to the listening backend in the server's. */
-static bool name_is_plain(const struct session *s, const char *name)
-{
-	for (const char *at = name; *at; at++)
-		if ((unsigned char)*at >= 0x80)
-			return is_utf8(s->reported, "server_encoding") && is_utf8(s->reported, "client_encoding");
-	return true;
+	if (!server || !client)
+		return false;
+	for (; *name; name++)
+		if ((unsigned char)*name >= 0x80 && strcasecmp(server, "UTF8"))
+			return false;
+	return !strcasecmp(server, client) || !strcasecmp(server, "SQL_ASCII") || !strcasecmp(client, "SQL_ASCII");
 }
 
 /* A standby refuses LISTEN, in its own words. */
@@ -62,7 +60,7 @@ bool listen_may_share(const struct session *s, const struct stmt_effects *row)
 		return false;
 	if (row->kind != STMT_LISTEN)
 		return true;
-	return s->rules->action[RULE_LISTEN] == RULE_CARRY && !(s->pins & PIN_LISTEN) && row->name && name_is_plain(s, row->name) && !in_recovery(s) &&
+	return s->rules->action[RULE_LISTEN] == RULE_CARRY && !(s->pins & PIN_LISTEN) && row->name && same_encoding(s, row->name) && !in_recovery(s) &&
 	       channels_state(s->channels) != CHANNELS_REFUSED;
 }
 

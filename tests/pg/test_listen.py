@@ -224,6 +224,18 @@ def test_payloads(s):
         a.until("NotificationResponse")
 
 
+@scenario("LISTEN", need=2)
+def test_another_encoding(s):
+    a, b = s.client("a", client_encoding="LATIN1"), s.client("b")
+    a.pins("LISTEN news")
+    b.q("NOTIFY news, 'grün'")
+    a.until("NotificationResponse")
+    a.q(b"NOTIFY news, 'gr\xfcn'")
+    a.frees("UNLISTEN *")
+    b.q("NOTIFY news, 'nobody'")
+    a.q("SELECT 1")
+
+
 @scenario("LISTEN")
 def test_given_up_wholesale(s):
     a, b = s.client("a"), s.client("b")
