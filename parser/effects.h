@@ -88,6 +88,7 @@ struct touched_setting {
 	char *name;   /* lower case; NULL: see param */
 	int param;    /* of the Bind message, or of EXECUTE where kind is STMT_PREPARE */
 	bool local;   /* is_local was literally true, or the setting ends with its transaction anyway */
+	bool surely;  /* the statement does nothing but this and its like: when it is complete, it has happened */
 };
 
 /* parser/watch.h */

@@ -456,32 +456,75 @@ static void read_discard(struct reading *r, const PgQuery__DiscardStmt *s)
 	}
 }
 
+/* A target list and nothing else. */
+static bool bare_select(const PgQuery__SelectStmt *s)
+{
+	return s->n_target_list && !s->n_distinct_clause && !s->into_clause && !s->n_from_clause && !s->where_clause &&
+	       !s->n_group_clause && !s->having_clause && !s->n_window_clause && !s->n_values_lists && !s->n_sort_clause &&
+	       !s->limit_offset && !s->limit_count && !s->n_locking_clause && !s->with_clause && !s->larg && !s->rarg;
+}
+
+/* The function that an item of a target list calls plainly, one of PostgreSQL's own of that name; NULL if it is another. */
+static const PgQuery__FuncCall *plain_call(const PgQuery__Node *n, const char *name)
+{
+	const PgQuery__FuncCall *f;
+
+	if (n->node_case != PG_QUERY__NODE__NODE_RES_TARGET || !n->res_target->val ||
+	    n->res_target->val->node_case != PG_QUERY__NODE__NODE_FUNC_CALL)
+		return NULL;
+	f = n->res_target->val->func_call;
+	if (f->n_agg_order || f->agg_filter || f->over || f->agg_star || f->func_variadic || !f->n_funcname || f->n_funcname > 2)
+		return NULL;
+	if (f->n_funcname == 2 && strcmp(f->funcname[0]->string->sval, "pg_catalog"))
+		return NULL;
+	return strcmp(f->funcname[f->n_funcname - 1]->string->sval, name) ? NULL : f;
+}
+
 /* SELECT pg_advisory_unlock_all(), and not a word more. */
 static bool unlocks_all(const PgQuery__SelectStmt *s)
 {
-	const PgQuery__FuncCall *f;
-	const PgQuery__Node *n;
+	const PgQuery__FuncCall *f = bare_select(s) ? plain_call(s->target_list[0], "pg_advisory_unlock_all") : NULL;
 
-	if (s->n_target_list != 1 || s->n_distinct_clause || s->into_clause || s->n_from_clause || s->where_clause ||
-	    s->n_group_clause || s->having_clause || s->n_window_clause || s->n_values_lists || s->n_sort_clause ||
-	    s->limit_offset || s->limit_count || s->n_locking_clause || s->with_clause || s->larg || s->rarg)
+	return f && s->n_target_list == 1 && !f->n_args;
+}
+
+static bool plain_argument(const PgQuery__Node *n)
+{
+	n = without_cast(n, "text", "bool");
+	return n && (n->node_case == PG_QUERY__NODE__NODE_A_CONST || n->node_case == PG_QUERY__NODE__NODE_PARAM_REF);
+}
+
+/* SELECT set_config(…), set_config(…) of constants and parameters: it does all of that, in this order, or fails. */
+static bool sets_only(const PgQuery__SelectStmt *s)
+{
+	if (!bare_select(s))
 		return false;
-	n = s->target_list[0];
-	if (n->node_case != PG_QUERY__NODE__NODE_RES_TARGET || !n->res_target->val ||
-	    n->res_target->val->node_case != PG_QUERY__NODE__NODE_FUNC_CALL)
-		return false;
-	f = n->res_target->val->func_call;
-	if (f->n_args || f->n_agg_order || f->agg_filter || f->over || f->agg_star || !f->n_funcname || f->n_funcname > 2)
-		return false;
-	if (f->n_funcname == 2 && strcmp(f->funcname[0]->string->sval, "pg_catalog"))
-		return false;
-	return !strcmp(f->funcname[f->n_funcname - 1]->string->sval, "pg_advisory_unlock_all");
+	for (size_t i = 0; i < s->n_target_list; i++) {
+		const PgQuery__FuncCall *f = plain_call(s->target_list[i], "set_config");
+
+		if (!f || f->n_args != 3)
+			return false;
+		for (size_t j = 0; j < f->n_args; j++)
+			if (!plain_argument(f->args[j]))
+				return false;
+	}
+	return true;
+}
+
+static void read_select(struct reading *r, const PgQuery__SelectStmt *s)
+{
+	if (!sets_only(s))
+		return;
+	for (size_t i = 0; i < r->row.n_touched; i++)
+		r->row.touched[i].surely = true;
 }
 
 static void read_prepare(struct reading *r, const PgQuery__PrepareStmt *s)
 {
 	name_it(r, STMT_PREPARE, s->name);
 	walk(r, s->query, WALK_CALLS);
+	if (s->query && s->query->node_case == PG_QUERY__NODE__NODE_SELECT_STMT)
+		read_select(r, s->query->select_stmt);
 	r->row.inner_flags = r->row.flags;
 	r->row.flags = 0;
 	if (s->query && s->query->node_case == PG_QUERY__NODE__NODE_SELECT_STMT && unlocks_all(s->query->select_stmt))
@@ -711,6 +754,7 @@ static bool read_query(struct reading *r, const PgQuery__Node *n)
 		if (unlocks_all(n->select_stmt))
 			r->row.kind = STMT_UNLOCK_ALL;
 		walk(r, n, WALK_CALLS);
+		read_select(r, n->select_stmt);
 		return true;
 	case PG_QUERY__NODE__NODE_EXPLAIN_STMT:
 		read_explain(r, n->explain_stmt);

@@ -353,7 +353,7 @@ void conn_opened(struct backend_conn *b)
 		conn_close(b, "its database is to be left");
 	else if (b->close_needed) /* it may have started before what it is to be replaced for */
 		conn_close(b, "close_needed");
-	else if (p->listening && pool_take(&p->pool, NULL, b->worker->now_us))
+	else if (p->listening && pool_take(&p->pool, NULL, NULL, b->worker->now_us))
 		listening_connected(p->listening, b);
 	pools_serve(p);
 }

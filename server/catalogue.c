@@ -551,14 +551,14 @@ static void read_again(struct catalogue *c)
 		if (!wanted((struct db_pool *)p) || !pool_backends(p))
 			continue;
 		any = (struct db_pool *)p;
-		node = pool_take(p, nothing, w->now_us);
+		node = pool_take(p, nothing, NULL, w->now_us);
 		if (node) {
 			catalogue_linked(c, conn_of(node));
 			return;
 		}
 	}
 	if (any) {
-		pool_wait(&any->pool, &c->line.waiter, nothing, w->now_us);
+		pool_wait(&any->pool, &c->line.waiter, nothing, NULL, w->now_us);
 		pools_serve(any);
 	}
 }

@@ -294,6 +294,7 @@ void client_linked(struct client *c, struct backend_conn *b)
 /* True if the client is linked now. Else it is in line, and will be scheduled. */
 static bool request_backend(struct client *c)
 {
+	const struct settings *knows = NULL;
 	struct pool_backend *node;
 	char text[100];
 
@@ -309,7 +310,10 @@ static bool request_backend(struct client *c)
 		own_request(c);
 		return c->backend;
 	}
-	node = pool_take(&c->pool->pool, c->session.want, c->worker->now_us);
+	/* At login nothing is read. */
+	if (c->state != CLIENT_WELCOME)
+		knows = session_knows(&c->session, buf_head(&c->stream.in), buf_len(&c->stream.in));
+	node = pool_take(&c->pool->pool, c->session.want, knows, c->worker->now_us);
 	if (node) {
 		client_linked(c, conn_of(node));
 		return c->backend && c->session.backend;
@@ -318,7 +322,7 @@ static bool request_backend(struct client *c)
 		client_fail(c, "57P01", "server shutting down", NULL, NULL);
 		return false;
 	}
-	pool_wait(&c->pool->pool, &c->line.waiter, c->session.want, c->worker->now_us);
+	pool_wait(&c->pool->pool, &c->line.waiter, c->session.want, knows, c->worker->now_us);
 	pools_serve(c->pool);
 	return false;
 }
@@ -449,6 +453,24 @@ static void log_refusal(struct client *c)
 		client_log(c, LOG_LEVEL_WARNING, "statement refused: %s (%s)", c->session.refused->message, c->session.refused->detail);
 }
 
+/* A BEGIN does not say what the transaction will read: where some backends won't do for this client unless it sets a custom
+ * setting first, its next message decides. */
+static bool hold_begin(struct client *c)
+{
+	struct buf *in = &c->stream.in;
+	size_t taken;
+
+	if (c->pool->mode != POOL_TRANSACTION || !c->pool->counters.custom_names || c->line.waiter.pool || c->backend || c->own_wanted ||
+	    !pool_has_strange(&c->pool->pool, c->session.custom.known))
+		return false;
+	taken = session_hold_begin(&c->session, buf_head(in), buf_len(in));
+	if (!taken)
+		return false;
+	buf_consume(in, taken);
+	c->idle_us = c->xact_us = c->worker->now_us;
+	return true;
+}
+
 /* Takes one message; false when the pump has to stop. partial: it was begun, and its backend is kept for it. */
 static bool one_message(struct client *c, const struct client_message *m, bool *partial)
 {
@@ -478,7 +500,7 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		buf_consume(in, WIRE_HEAD + m->have);
 		return true;
 	case SESSION_LINK:
-		return request_backend(c);
+		return hold_begin(c) || request_backend(c);
 	case SESSION_VACATE:
 		begin_query(c, m->type);
 		return vacate_begin(c);
@@ -545,6 +567,9 @@ static void active_pump(struct client *c)
 	struct client_message m;
 	bool partial = false;
 
+	if (c->welcomed && session_releasable(&c->session))
+		client_give_up_backend(c);
+	c->welcomed = false;
 	while (c->state == CLIENT_ACTIVE && buf_len(&c->stream.in) && !backend_full(c)) {
 		if (c->stream_left) {
 			stream_rest(c);

@@ -69,6 +69,7 @@ struct client {
 	bool pin_logged;	  /* that it is older than pin_log_after */
 	int64_t idle_us;	  /* since when it has been idle */
 	int64_t idle_session_timeout_us, base_idle_timeout_us; /* the client's own setting, now and at login; 0: none */
+	bool welcomed;		  /* just now: its backend was taken for the login only */
 	bool busy;		  /* a query is under way */
 	uint64_t counted_received, counted_sent; /* of the stream's bytes, in the pool's traffic */
 	struct console_wait *wait;

@@ -624,6 +624,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 	c->state = CLIENT_ACTIVE;
 	if (c->session.pins)
 		client_pins_changed(c);
+	c->welcomed = true;
 	c->idle_us = c->worker->now_us;
 	worker_dirty(c->worker, &c->stream);
 	buf_release(&c->params);

@@ -71,12 +71,12 @@ void lookup_begin(struct client *c, struct database *db, const char *auth_user, 
 	l->pool = pools_pool(w, db, pools_user(w, auth_user));
 	l->pool->n_clients++;
 	TAILQ_INSERT_TAIL(&w->lookups, l, in);
-	node = pool_take(&l->pool->pool, nothing(w), w->now_us);
+	node = pool_take(&l->pool->pool, nothing(w), NULL, w->now_us);
 	if (node) {
 		lookup_linked(l, conn_of(node));
 		return;
 	}
-	pool_wait(&l->pool->pool, &l->line.waiter, nothing(w), w->now_us);
+	pool_wait(&l->pool->pool, &l->line.waiter, nothing(w), NULL, w->now_us);
 	pools_serve(l->pool);
 }
 
@@ -215,7 +215,7 @@ void lookup_lost(struct lookup *l)
 		l->failed = l->row = false;
 		secret_wipe(&l->found);
 		l->state = LOOKUP_WAITING;
-		pool_wait(&l->pool->pool, &l->line.waiter, nothing(l->worker), l->worker->now_us);
+		pool_wait(&l->pool->pool, &l->line.waiter, nothing(l->worker), NULL, l->worker->now_us);
 		return;
 	}
 	l->failed = true;

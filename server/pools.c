@@ -101,6 +101,7 @@ static void pool_configure(struct db_pool *p)
 	p->pool.pin_size = first_set(u ? u->rules.pin_pool_size : -1, d ? d->rules.pin_pool_size : -1, c->pin_pool_size);
 	p->pins.max = first_set(u ? u->rules.max_pins : -1, d ? d->rules.max_pins : -1, c->max_pins);
 	p->pool.fifo = c->server_round_robin;
+	p->pool.fresh_every_us = 1000000 / c->fresh_server_rate;
 	p->pool.paused = p->worker->paused || p->database->paused;
 	p->pool.retry_max_us = c->server_login_retry_us >= 0 ? c->server_login_retry_us : 0;
 }
@@ -394,8 +395,14 @@ void pools_serve(struct db_pool *p)
 	struct pool_backend *node;
 	struct pool_waiter *waiter;
 
-	while ((waiter = pool_match(&p->pool, &node, p->worker->now_us)))
-		hand_over(waiter, node);
+	for (;;) {
+		if ((node = pool_evict(&p->pool, p->worker->now_us)))
+			conn_close(conn_of(node), "evicted: it has seen custom settings of others than those who wait");
+		else if ((waiter = pool_match(&p->pool, &node, p->worker->now_us)))
+			hand_over(waiter, node);
+		else
+			break;
+	}
 	if (p->worker->shutdown == SHUTDOWN_NOW || p->database->disabled || !p->database->conf || vacate_holds(p->worker, p->database))
 		return;
 	own_serve(p);

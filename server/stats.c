@@ -17,7 +17,7 @@ struct figures {
 #define TRAFFIC_FIELDS(F) F(received) F(sent) F(query_time_us) F(xact_time_us) F(wait_time_us) F(assignments) F(logins)
 #define COUNTER_FIELDS(F)                                                                                             \
 	F(queries) F(transactions) F(client_parses) F(server_parses) F(binds) F(named_parses) F(replays)              \
-	F(replay_settings) F(observations) F(pins) F(local_answers) F(flights) F(ignored) F(refused) F(replay_trips)
+	F(replay_settings) F(observations) F(pins) F(local_answers) F(flights) F(ignored) F(refused) F(replay_trips) F(custom_names) F(held_begins)
 
 static void add(struct sums *to, const struct traffic *t, const struct session_counters *c)
 {
@@ -27,6 +27,19 @@ static void add(struct sums *to, const struct traffic *t, const struct session_c
 #define ADD(field) to->counters.field += c->field;
 	COUNTER_FIELDS(ADD)
 #undef ADD
+}
+
+/* Backends opened because of what the idle ones had seen. */
+static uint64_t fresh_servers(const struct worker *w)
+{
+	const struct database *d;
+	const struct pool *p;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH (d, &w->databases, in)
+		TAILQ_FOREACH (p, &d->pools, in_database)
+			n += p->fresh_opened;
+	return n;
 }
 
 static void pool_period(struct db_pool *p)
@@ -266,6 +279,7 @@ void show_counters(struct client *c)
 #define COUNTER(field) name_value(&t, "", #field, total.counters.field);
 	COUNTER_FIELDS(COUNTER)
 #undef COUNTER
+	name_value(&t, "", "fresh_servers", fresh_servers(c->worker));
 	name_value(&t, "", "statements", stmt_store_count(store->stmts));
 	name_value(&t, "", "settings", settings_store_count(store->settings));
 	name_value(&t, "", "screened", effects->screened);

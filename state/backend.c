@@ -11,6 +11,7 @@ void backend_init(struct backend *b, struct settings_store *st, struct buf *out)
 	b->applied = settings_empty(st);
 	b->have = settings_empty(st);
 	b->reported = settings_empty(st);
+	b->seen = settings_empty(st);
 	b->status = 'I';
 }
 
@@ -19,7 +20,8 @@ void backend_release(struct backend *b)
 	settings_release(b->applied);
 	settings_release(b->have);
 	settings_release(b->reported);
-	b->applied = b->have = b->reported = NULL;
+	settings_release(b->seen);
+	b->applied = b->have = b->reported = b->seen = NULL;
 	set_clear(&b->prepared);
 	ledger_release(&b->owed);
 }

@@ -27,6 +27,9 @@ struct backend {
 	struct buf *out;	 /* bytes on their way to PostgreSQL; the owner's */
 	const struct settings *applied, *have;
 	const struct settings *reported; /* ParameterStatus, names as PostgreSQL writes them */
+	/* Names of custom settings (with a dot) that statements sent to it may have touched, whether they succeeded or not: such
+	 * a name reads '' for ever after, where it would read NULL. A set, with empty values. */
+	const struct settings *seen;
 	struct stmt_set prepared;
 	size_t prepared_max;
 	unsigned kept;		/* pgporter's own prepared statements, a bit each (state/session_apply.c); 0: none, or not known */

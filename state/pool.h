@@ -1,5 +1,8 @@
 /* state/pool.h — which backend serves which client: idle backends, the waiting line, and every limit.
  *
+ * A backend that has seen custom settings serves only who may find them there (state/backend.h, `seen`): for others a
+ * fresh one is opened, at most so many a second, and where the pool is full an idle one is closed for it.
+ *
  * Owns no connection: callers embed the nodes in their own structs. Counts are exact at every instant: a backend counts
  * from the moment the decision to open it is taken until it is gone. Times are microseconds of the caller's clock. */
 #ifndef PGPORTER_STATE_POOL_H
@@ -36,7 +39,7 @@ TAILQ_HEAD(pool_backends, pool_backend);
 struct pool_waiter {
 	TAILQ_ENTRY(pool_waiter) in;
 	struct pool *pool; /* waiting there; NULL: not waiting */
-	const struct settings *want;
+	const struct settings *want, *knows; /* the caller's; they outlive the wait */
 	int64_t since_us;
 };
 TAILQ_HEAD(pool_waiters, pool_waiter);
@@ -57,17 +60,31 @@ struct pool {
 	int64_t retry_at_us, retry_after_us;
 	int64_t retry_max_us;
 	unsigned failures;
+	/* Backends opened though idle ones were there, which had seen custom settings. */
+	int64_t fresh_every_us; /* one in so long, POOL_FRESH_BURST at once */
+	int64_t fresh_at_us;	/* when the next is due by that measure */
+	int fresh_due;		/* an idle one was closed for it */
+	uint64_t fresh_opened;
 };
+enum { POOL_FRESH_BURST = 10 };
 
 void pool_init(struct pool *p, struct pool_limit *database, struct pool_limit *user);
 
-/* An idle backend for a client, or NULL if it has to wait or one has to be opened. One that has `want` already comes
- * first, then the most recently used (fifo: least recently). Nobody overtakes who is waiting. The backend becomes active. */
-struct pool_backend *pool_take(struct pool *p, const struct settings *want, int64_t now_us);
-void pool_wait(struct pool *p, struct pool_waiter *w, const struct settings *want, int64_t now_us);
+/* An idle backend for a client, or NULL if it has to wait or one has to be opened. It has seen no custom setting but those
+ * in knows (NULL: whatever it has seen). Where it knows any, one that has seen them comes first, so that those that have
+ * not are left for others; then one that has `want` already, then the most recently used (fifo: least recently). Nobody
+ * overtakes who waits for the same backend. The backend becomes active. */
+struct pool_backend *pool_take(struct pool *p, const struct settings *want, const struct settings *knows, int64_t now_us);
+void pool_wait(struct pool *p, struct pool_waiter *w, const struct settings *want, const struct settings *knows, int64_t now_us);
 void pool_unwait(struct pool_waiter *w); /* fine when not waiting */
-/* The first in line together with an idle backend for it, or NULL. Both are taken. */
+/* The first in line for whom there is an idle backend, together with that, or NULL. Both are taken. */
 struct pool_waiter *pool_match(struct pool *p, struct pool_backend **backend, int64_t now_us);
+/* An idle backend to be closed because somebody in line can use none of the idle ones and there is room for no other, or
+ * NULL. To be asked before pool_match(), until it is NULL; the caller closes it. */
+struct pool_backend *pool_evict(struct pool *p, int64_t now_us);
+/* True if some backend has seen custom settings that are not in knows: who begins without saying what may be served better
+ * when it has said so. */
+bool pool_has_strange(const struct pool *p, const struct settings *knows);
 
 /* How many more backends should be opened now: waiting clients without a backend on its way, or fewer than min, within
  * every limit and not before a retry is due. with_clients: the pool has clients (min counts only then). */

@@ -54,6 +54,7 @@ void session_init(struct session *s, struct session_store *store, struct session
 	s->reported = settings_retain(s->base);
 	s->base_reported = settings_retain(s->base);
 	s->txn.reported = settings_retain(s->base);
+	custom_init(s);
 }
 
 void query_clear(struct session *s)
@@ -202,11 +203,14 @@ void session_release(struct session *s)
 	settings_release(s->flight.from);
 	rules_uncount(s);
 	free(s->refused);
+	custom_release(s);
+	buf_release(&s->begin.text);
 }
 
 void session_start_with(struct session *s, const char *name, const char *value)
 {
 	settings_set(&s->base, name, value);
+	custom_start_with(s, name);
 	settings_assign(&s->settings, s->base);
 	settings_assign(&s->want, s->base);
 	settings_assign(&s->effective, s->base);
@@ -361,7 +365,7 @@ bool session_releasable(const struct session *s)
 
 bool session_in_transaction(const struct session *s)
 {
-	return s->backend && (s->backend->status != 'I' || s->backend->batch);
+	return s->backend ? s->backend->status != 'I' || s->backend->batch : s->begin.held;
 }
 
 bool session_idle(const struct session *s)
@@ -379,6 +383,7 @@ bool session_login_begin(struct session *s)
 {
 	if (s->want == s->backend->have)
 		return true;
+	custom_applying(s, s->want);
 	task_apply(s, s->want, TASK_LOGIN);
 	return false;
 }
@@ -400,8 +405,9 @@ bool session_cancel_waiting(struct session *s, const struct client_message *m)
 	if (s->backend)
 		return false;
 	answer_cancelled(s);
+	begin_fails(s);
 	if (m->type == 'Q' || m->type == 'F')
-		answer_ready(s, 'I');
+		answer_ready(s, session_status(s));
 	else
 		s->skip = true;
 	return true;
@@ -436,7 +442,7 @@ static enum session_verdict skip_message(struct session *s, const struct client_
 	s->skip = false;
 	if (s->backend && (s->backend->batch || s->backend->skipping || s->backend->owed.count))
 		return send_sync(s, m);
-	answer_ready(s, s->backend ? s->backend->status : 'I');
+	answer_ready(s, session_status(s));
 	return SESSION_DROP;
 }
 
@@ -551,7 +557,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 
 	switch (m->type) {
 	case 'S':
-		answer_ready(s, 'I');
+		answer_ready(s, session_status(s));
 		*verdict = SESSION_DROP;
 		return true;
 	case 'H':
@@ -561,7 +567,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 		*verdict = SESSION_DROP;
 		return true;
 	case 'Q':
-		if (!s->carry || m->len > 512)
+		if (!s->carry || m->len > 512 || s->begin.held)
 			return false;
 		if (m->have < m->len) {
 			*verdict = SESSION_MORE;
@@ -660,7 +666,7 @@ static bool can_fly(struct session *s, const struct client_message *m)
 {
 	const struct backend *b = s->backend;
 
-	return b->status == 'I' && !b->batch && !b->owed.count && m->have == m->len &&
+	return b->status == 'I' && !b->batch && !b->owed.count && m->have == m->len && !s->begin.held &&
 	       !must_not_follow(s, m);
 }
 
@@ -704,6 +710,7 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 {
 	s->task_failed = false;
 	task_tell_error(s);
+	begin_fails(s);
 	if ((m->type == 'Q' || m->type == 'F') && s->backend && s->backend->skipping) {
 		/* In the middle of a batch: its ReadyForQuery is PostgreSQL's, which waits for a Sync. */
 		ledger_push(&s->backend->owed, OWED_SYNC, false);
@@ -712,11 +719,19 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 		return SESSION_DROP;
 	}
 	if (m->type == 'Q' || m->type == 'F') {
-		answer_ready(s, s->backend ? s->backend->status : 'I');
+		answer_ready(s, session_status(s));
 		return SESSION_DROP;
 	}
 	s->skip = true;
 	return skip_message(s, m);
+}
+
+/* What has to be there before the message. In a transaction that has failed already nothing of it matters. */
+static bool backend_ready(struct session *s, const struct client_message *m)
+{
+	if (s->begin.failed)
+		return begin_ready(s);
+	return custom_ready(s) && settings_ready(s, m) && begin_ready(s);
 }
 
 /* No backend is taken for a message that can't be dealt with yet. */
@@ -761,16 +776,16 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 	if (m->type == 'Q' && rules_show_pin(s, m))
 		return SESSION_DROP;
 	if (!b)
-		return answer_unlinked(s, m, &verdict) || refused_early(s, m, &verdict) ? verdict : SESSION_LINK;
+		return answer_unlinked(s, m, &verdict) || (!s->begin.held && refused_early(s, m, &verdict)) ? verdict : SESSION_LINK;
 	if (s->listen.begins && listen_begin(s))
 		return SESSION_HOLD;
-	if (m->type != 'S' && m->type != 'H' && !whole_session_allowed(s, &why))
+	if (m->type != 'S' && m->type != 'H' && !s->begin.held && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
 	if (m->type != 'S' && m->type != 'H' && plans_stale(s)) {
 		task_discard_plans(s);
 		return SESSION_HOLD;
 	}
-	if (m->type != 'S' && m->type != 'H' && !settings_ready(s, m))
+	if (m->type != 'S' && m->type != 'H' && !backend_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);
 }

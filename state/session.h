@@ -43,6 +43,8 @@ struct session_counters {
 	uint64_t replays, flights, replay_settings, observations, pins, local_answers;
 	uint64_t ignored, refused; /* statements whose state was left where it happened by rule; sent back by rule */
 	uint64_t replay_trips;	   /* round trips that clients have waited for settings and statements to be there again */
+	uint64_t custom_names; /* on how many backends how many custom settings were seen for the first time */
+	uint64_t held_begins;
 };
 
 enum { SQL_HOLD_MAX = 1 << 20, STATEMENT_HOLD_MAX = 16 << 20, NAMES_HOLD_MAX = 8192, REPLY_HOLD_MAX = 1 << 20,
@@ -101,7 +103,7 @@ enum {
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN };
 
 /* Why a rule sends a statement back, or ends a session. */
 enum { RULE_TEXT = 320 };
@@ -213,6 +215,17 @@ struct session {
 	size_t n_roles_gone;
 	const struct effects *vacate; /* of the statement held until the databases it is about are free of idle backends */
 	bool vacated;	     /* they are */
+	/* Custom settings, as sets of names: state/session_custom.c says what they are for. */
+	struct {
+		const struct settings *known;	/* this client has touched them: unset they read '' */
+		const struct settings *pending; /* statements may have done so that failed, or don't tell */
+		const struct settings *allowed; /* known, and what the messages at hand set before they read any */
+	} custom;
+	/* The client was told that its transaction has begun; PostgreSQL is with the next message. */
+	struct {
+		struct buf text;
+		bool held, failed; /* failed: in the client's eyes it is an aborted one by now */
+	} begin;
 
 	uint32_t pins;	     /* PIN_… */
 	uint32_t pins_settled; /* when the last transaction was over */
@@ -347,6 +360,12 @@ static inline bool session_plain_row(const struct session *s, char type)
 /* After SESSION_VACATE: the databases, by their names on the server. Starts with *at = 0; NULL after the last. */
 const char *session_vacates(const struct session *s, size_t *at);
 void session_vacated(struct session *s); /* none of their backends is left that no client uses */
+/* Before a backend is chosen: the names that it may have seen, given the client's messages from the one that asks for it
+ * on; NULL: any. Lives until the next call. */
+const struct settings *session_knows(struct session *s, const uint8_t *bytes, size_t len);
+/* An unlinked client's messages begin with a lone BEGIN: it is answered here and sent with what comes next, so that what
+ * comes next may decide which backend it is. Returns the bytes dealt with, 0 where there is no such BEGIN. */
+size_t session_hold_begin(struct session *s, const uint8_t *bytes, size_t len);
 /* The client waits in line, unlinked, and its query is cancelled: answers its held message as PostgreSQL would. The
  * caller then drops the message. */
 bool session_cancel_waiting(struct session *s, const struct client_message *m);

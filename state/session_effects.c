@@ -298,6 +298,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		substitute_apply(s, row, sub);
 		return;
 	}
+	if (row->kind != STMT_PREPARE)
+		custom_done(s, row, p);
 	flags_apply(s, row, row->kind == STMT_PREPARE ? 0 : row->flags, p, events);
 	switch (row->kind) {
 	case STMT_SET:
@@ -327,9 +329,10 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		if (!target || !target->effects->n)
 			break;
 		inner = &target->effects->stmts[0];
-		if (inner->kind == STMT_PREPARE)
+		if (inner->kind == STMT_PREPARE) {
+			custom_done(s, inner, NULL);
 			flags_apply(s, inner, inner->inner_flags, NULL, events);
-		else if (inner->kind != STMT_EXECUTE)
+		} else if (inner->kind != STMT_EXECUTE)
 			effects_apply(s, inner, SUB_NONE, NULL, NULL, events);
 		break;
 	default:
@@ -470,6 +473,7 @@ static void take_idle_timeout(struct session *s)
 static void settled(struct session *s)
 {
 	take_idle_timeout(s);
+	custom_settled(s);
 	settings_assign(&s->settings, s->want);
 	settings_assign(&s->backend->applied, s->backend->have);
 	settings_assign(&s->effective, s->want);
@@ -498,7 +502,7 @@ void effects_settle(struct session *s, uint32_t *events)
 		settings_diff(s->txn.reported, b->reported, reported_change, s);
 	if (!s->pins)
 		observe &= ~(uint32_t)TOUCH_DROP;
-	if (ask || observe) {
+	if (ask || observe || custom_pending(s)) {
 		task_observe(s, observe);
 		return;
 	}
@@ -532,6 +536,10 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 		return;
 	if (kind == 'g' && name) {
 		set_everywhere(s, name, value);
+		return;
+	}
+	if (kind == 'k' && name) {
+		custom_observed(s, name, value);
 		return;
 	}
 	if (kind == 'm') {

@@ -751,8 +751,12 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	owed_portal(o, p);
 	b->batch = true;
 	forward_raw(s, m);
-	if (p)
+	if (p) {
 		effects_sent(s, p->effects, p->target, p->target);
+		custom_sent(s, p->effects, p, false);
+		if (p->target)
+			custom_sent(s, p->target->effects, NULL, true);
+	}
 	if (p && !p->substitute)
 		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
 	if (p && (p->substitute || effects_barrier(p->effects))) {

@@ -137,8 +137,29 @@ void flight_error(struct session *s, const struct client_message *m, uint32_t *e
 /* ReadyForQuery. Returns true where the flight failed and is now rolled back: another one follows. */
 bool flight_roll_back(struct session *s, bool ours);
 void flight_undone(struct session *s, uint32_t *events);
+/* session_custom.c: custom settings, and the BEGIN that waits */
+void custom_init(struct session *s);
+void custom_release(struct session *s);
+void custom_start_with(struct session *s, const char *name);
+/* A statement is sent: its names are seen there from now on. executed: e is what an EXECUTE runs. */
+void custom_sent(struct session *s, const struct effects *e, const struct portal *p, bool executed);
+void custom_done(struct session *s, const struct stmt_effects *row, const struct portal *p); /* …and has succeeded */
+bool custom_pending(const struct session *s); /* names to ask about when the transaction is over */
+void custom_observed(struct session *s, const char *name, const char *value); /* the answer */
+void custom_settled(struct session *s);
+/* What reads '' to this client does so on its backend. Returns false while that is under way. */
+bool custom_ready(struct session *s);
+void custom_applying(struct session *s, const struct settings *settings); /* those settings are sent */
+bool begin_ready(struct session *s); /* likewise, for a BEGIN that was held back */
+bool begin_done(struct session *s);  /* false: PostgreSQL has not begun what the client believes */
+void begin_fails(struct session *s); /* an error was told in a transaction whose BEGIN is held back, if it is */
+char session_status(const struct session *s); /* I, T or E, as the client was told */
 
 /* session_task.c */
+/* A task of one simple Query. */
+void task_query(struct session *s, enum task_kind kind, const struct buf *sql);
+/* The backend has these custom settings from now on, at their default. */
+void task_names(struct session *s, const struct settings *names);
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind);
 void task_begin(struct session *s, enum task_kind kind); /* and after what it sends: */
 void task_sent(struct session *s);

@@ -426,9 +426,13 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 		return verdict;
 	session_remember_text(s, text, m->len - 1);
 	effects_sent(s, e, NULL, false);
+	custom_sent(s, e, NULL, false);
 	for (size_t i = 0; i < s->query.n_steps; i++)
-		if (e->stmts[i].kind == STMT_EXECUTE)
+		if (e->stmts[i].kind == STMT_EXECUTE) {
 			effects_sent(s, e, s->query.steps[i].target, true);
+			if (s->query.steps[i].target)
+				custom_sent(s, s->query.steps[i].target->effects, NULL, true);
+		}
 	s->query.effects = effects_retain(e);
 	s->query.text_len = (uint32_t)(m->len - 1);
 	query_began(s);
@@ -453,6 +457,7 @@ static enum session_verdict query_opaque(struct session *s, const struct client_
 	query_clear(s);
 	s->query.effects = effects_opaque();
 	effects_sent(s, s->query.effects, NULL, false);
+	custom_sent(s, s->query.effects, NULL, false);
 	session_remember_text(s, "statement too long to be read", 29);
 	query_began(s);
 	return forward_raw(s, m);

@@ -315,7 +315,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 		if (s->n_roles_gone)
 			*events |= EVENT_ROLES;
 		if (s->txn.dirty || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
-		    s->effective != s->want || s->txn.local_unknown) {
+		    s->effective != s->want || s->txn.local_unknown || custom_pending(s)) {
 			if (s->carry)
 				effects_settle(s, events);
 			else

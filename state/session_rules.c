@@ -444,7 +444,7 @@ bool rules_show_pin(struct session *s, const struct client_message *m)
 	char status = b ? b->status : 'I';
 	size_t mark;
 
-	if (!s->carry || !shows_pin(m) || settings_get(s->effective, PIN_SETTING_NAME))
+	if (!s->carry || s->begin.held || !shows_pin(m) || settings_get(s->effective, PIN_SETTING_NAME))
 		return false;
 	if (b && (b->batch || b->skipping || b->owed.count || status == 'E'))
 		return false;

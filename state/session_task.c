@@ -126,8 +126,10 @@ void task_prepare(struct session *s, struct stmt *st)
 	savepoint = differ && b->status == 'T' && s->task_alone;
 	if (savepoint)
 		send_plain(s, "SAVEPOINT pgporter");
-	if (differ)
+	if (differ) {
+		custom_applying(s, then);
 		send_difference(s, now, then, true);
+	}
 	if (!st)
 		send_unnamed(s);
 	else if (st->from_sql)
@@ -172,13 +174,21 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 		buf_text(q, ",true)");
 		sep = " UNION ALL SELECT ";
 	}
+	for (size_t i = 0; i < settings_size(s->custom.pending); i++) {
+		buf_printf(q, "%s'k'::pg_catalog.text,", sep);
+		sql_put_literal(q, settings_name_at(s->custom.pending, i));
+		buf_text(q, ",pg_catalog.current_setting(");
+		sql_put_literal(q, settings_name_at(s->custom.pending, i));
+		buf_text(q, ",true)");
+		sep = " UNION ALL SELECT ";
+	}
 	if (observe & (TOUCH_OPAQUE | TOUCH_LISTED)) {
 		buf_text(q, sep);
 		buf_text(q, "'a'::pg_catalog.text,pg_catalog.lower(name),pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
 			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
 	}
-	if (n_names || observe & (TOUCH_OPAQUE | TOUCH_LISTED))
+	if (n_names || observe & (TOUCH_OPAQUE | TOUCH_LISTED) || custom_pending(s))
 		buf_u8(q, ';');
 }
 
@@ -277,6 +287,31 @@ bool plans_stale(const struct session *s)
 	const struct backend *b = s->backend;
 
 	return s->plans > b->plans && b->status != 'E' && !b->batch;
+}
+
+/* set_config(…, NULL, …) makes a name up as RESET does. */
+void task_names(struct session *s, const struct settings *names)
+{
+	const struct settings *none = settings_empty(s->store->settings);
+
+	task_begin(s, TASK_NAMES);
+	send_difference(s, names, none, false);
+	settings_release(none);
+	task_sent(s);
+}
+
+void task_query(struct session *s, enum task_kind kind, const struct buf *sql)
+{
+	struct backend *b = s->backend;
+	size_t mark;
+
+	task_begin(s, kind);
+	mark = msg_begin(b->out, 'Q');
+	buf_add(b->out, buf_head(sql), buf_len(sql));
+	buf_u8(b->out, 0);
+	msg_end(b->out, mark);
+	ledger_push(&b->owed, OWED_QUERY, true);
+	b->unnamed = 0;
 }
 
 void task_raise_sql(struct session *s, struct buf *sql, const char *sqlstate, const char *message)
@@ -381,6 +416,17 @@ void task_finish(struct session *s, uint32_t *events)
 		break;
 	case TASK_NOTIFY: /* where it failed, what was notified comes when it comes */
 		listen_go_on(s, failed, events);
+		break;
+	case TASK_NAMES:
+		s->task_failed = failed;
+		s->task_stmt_failed = false;
+		break;
+	case TASK_BEGIN:
+		if (begin_done(s))
+			break;
+		s->refusal_code = "08006";
+		s->refusal = "could not begin the transaction on a server connection";
+		*events |= EVENT_BROKEN;
 		break;
 	case TASK_UNDO:
 	case TASK_NONE:

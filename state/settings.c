@@ -294,6 +294,25 @@ void settings_diff(const struct settings *from, const struct settings *to,
 	}
 }
 
+bool settings_within(const struct settings *a, const struct settings *b)
+{
+	uint32_t j = 0;
+
+	if (a == b || !a->n)
+		return true;
+	if (a->n > b->n)
+		return false;
+	for (uint32_t i = 0; i < a->n; i++, j++) {
+		int c = -1;
+
+		while (j < b->n && (c = strcmp(b->pairs[j].name, a->pairs[i].name)) < 0)
+			j++;
+		if (c)
+			return false;
+	}
+	return true;
+}
+
 /* Only what certainly can't: when in doubt, it could. */
 static bool without_meaning(const char *name)
 {

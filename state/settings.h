@@ -41,6 +41,9 @@ const char *settings_get_nocase(const struct settings *s, const char *name); /* 
 void settings_diff(const struct settings *from, const struct settings *to,
 		   void (*each)(void *arg, const char *name, const char *was, const char *now), void *arg);
 
+/* True if every name in a is in b, whatever their values: settings serve as sets of names too, with empty values. */
+bool settings_within(const struct settings *a, const struct settings *b);
+
 /* s without the settings that cannot change what a statement means when it is parsed (application_name, timeouts,
  * logging). Borrowed: lives as long as s. */
 const struct settings *settings_meaning(const struct settings *s);

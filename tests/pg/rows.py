@@ -29,15 +29,11 @@ ROWS = {
     "cancel": (),
 }
 
-_GUC = "a custom setting that another client's use has left reads '' instead of NULL, and the reverse on another backend"
 
 # Scenarios that are known not to hold through pgporter: (row, case or function, pool or None for all) -> why. They are
 # expected to fail, strictly: one that begins to hold fails its test until it is taken out of here. The README's list
 # of limits says the same.
 NOT_HELD = {
-    ("SET LOCAL", "a name seen only locally", 1): _GUC,
-    ("custom GUC unset", "test_null_where_never_set", None): _GUC,
-    ("custom GUC unset", "test_row_level_security_hangs_on_it", None): _GUC,
 }
 
 

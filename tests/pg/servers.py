@@ -416,6 +416,8 @@ class Pooler:
         }
         if self.kind == "pgporter" and os.environ.get("CARRY") == "0":
             self.options["state_preset"] = "pgbouncer"
+        if self.kind == "pgporter":
+            self.options["fresh_server_rate"] = 1000  # strangers with custom settings come at every turn
         self.options.update(options or {})
         self.write()
         self.start()

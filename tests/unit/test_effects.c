@@ -279,6 +279,36 @@ static void set_config_tells_what_it_touches(void **state)
 	}
 }
 
+static void a_statement_that_does_nothing_but_set_is_told_apart(void **state)
+{
+	static const struct { const char *text; bool surely; } rows[] = {
+		{ "SELECT set_config('a.b', 'x', true)", true },
+		{ "SELECT pg_catalog.set_config('a.b', $1::text, true) AS v, set_config($2, $3, $4)", true },
+		{ "PREPARE p AS SELECT set_config('a.b', $1, true)", true },
+		{ "SELECT own.set_config('a.b', 'x', true)", false },
+		{ "SELECT set_config('a.b', 'x', true), current_setting('a.b')", false },
+		{ "SELECT set_config('a.b', current_setting('a.b'), true)", false },
+		{ "SELECT set_config('a.b', 'x', true) WHERE false", false },
+		{ "SELECT set_config('a.b', 'x', true) FROM t", false },
+		{ "SELECT set_config('a.b', 'x', true) LIMIT 0", false },
+		{ "SELECT set_config('a.b', 'x', true) UNION SELECT 1", false },
+		{ "SELECT set_config('a.b', 'x', true) FILTER (WHERE false)", false },
+		{ "EXPLAIN ANALYZE SELECT set_config('a.b', 'x', true)", false },
+		{ "DECLARE c CURSOR FOR SELECT set_config('a.b', 'x', true)", false },
+		{ "DO $$BEGIN PERFORM set_config('a.b', 'x', true); END$$", false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct effects *e = effects(rows[i].text);
+
+		for (size_t j = 0; j < e->stmts[0].n_touched; j++)
+			if (e->stmts[0].touched[j].surely != rows[i].surely)
+				fail_msg("%s", rows[i].text);
+		assert_true(e->stmts[0].n_touched);
+		effects_release(e);
+	}
+}
+
 static void functions_that_leave_state_are_seen(void **state)
 {
 	ROWS_ARE({ "SELECT pg_advisory_lock(1)", STMT_PLAIN, TOUCH_LOCK }, { "SELECT pg_advisory_xact_lock(1)", STMT_PLAIN, 0 },
@@ -620,6 +650,7 @@ int main(void)
 		cmocka_unit_test(set_config_tells_what_it_touches),
 		cmocka_unit_test(a_set_is_written_that_gives_the_same_text_again),
 		cmocka_unit_test(a_list_that_set_would_write_otherwise_is_left_to_set_config),
+		cmocka_unit_test(a_statement_that_does_nothing_but_set_is_told_apart),
 		cmocka_unit_test(functions_that_leave_state_are_seen),
 		cmocka_unit_test(objects_that_are_temporary_are_seen),
 		cmocka_unit_test(what_makes_and_ends_state_is_told),

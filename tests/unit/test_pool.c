@@ -55,10 +55,10 @@ static void who_waits_is_served_in_line_and_nobody_overtakes(void **state)
 	pool_init(&p, NULL, NULL);
 	p.size = 1;
 	for (int i = 0; i < 3; i++)
-		pool_wait(&p, &w[i], plain, i);
+		pool_wait(&p, &w[i], plain, NULL, i);
 	assert_null(pool_match(&p, &b, 5));
 	fake_idle(&p, &f, plain, 5);
-	assert_null(pool_take(&p, plain, 5)); /* idle, but for those in line */
+	assert_null(pool_take(&p, plain, NULL, 5)); /* idle, but for those in line */
 	pool_unwait(&w[1]);
 	pool_unwait(&w[1]);
 	assert_ptr_equal(pool_match(&p, &b, 6), &w[0]);
@@ -85,8 +85,8 @@ static void who_was_told_to_go_counts_until_it_is_gone(void **state)
 	p.size = 5;
 	fake_idle(&p, &f, plain, 1);
 	pool_closing(&f.node, 2);
-	assert_null(pool_take(&p, plain, 2));
-	pool_wait(&p, &w, plain, 3);
+	assert_null(pool_take(&p, plain, NULL, 2));
+	pool_wait(&p, &w, plain, NULL, 3);
 	assert_null(pool_match(&p, &b, 3));
 	assert_int_equal(pool_backends(&p), 1);
 	assert_int_equal(database.count, 1);
@@ -107,20 +107,20 @@ static void the_backend_with_the_clients_settings_comes_first_then_the_last_used
 	p.size = 3;
 	for (int i = 0; i < 3; i++)
 		fake_idle(&p, &f[i], i == 0 ? other : plain, i);
-	assert_ptr_equal(pool_take(&p, plain, 10), &f[2].node);
-	assert_ptr_equal(pool_take(&p, other, 10), &f[0].node);
-	assert_ptr_equal(pool_take(&p, other, 10), &f[1].node);
-	assert_null(pool_take(&p, plain, 10));
+	assert_ptr_equal(pool_take(&p, plain, NULL, 10), &f[2].node);
+	assert_ptr_equal(pool_take(&p, other, NULL, 10), &f[0].node);
+	assert_ptr_equal(pool_take(&p, other, NULL, 10), &f[1].node);
+	assert_null(pool_take(&p, plain, NULL, 10));
 	pool_give_back(&f[1].node, 11);
 	pool_give_back(&f[0].node, 12);
 	pool_give_back(&f[2].node, 13);
 	p.fifo = true;
-	assert_ptr_equal(pool_take(&p, other, 14), &f[0].node);
+	assert_ptr_equal(pool_take(&p, other, NULL, 14), &f[0].node);
 	p.paused = true;
-	assert_null(pool_take(&p, plain, 15));
+	assert_null(pool_take(&p, plain, NULL, 15));
 	p.paused = false;
 	f[2].facts.applied = f[1].facts.applied = other;
-	assert_ptr_equal(pool_take(&p, plain, 15), &f[1].node);
+	assert_ptr_equal(pool_take(&p, plain, NULL, 15), &f[1].node);
 }
 
 static void the_reserve_is_there_for_who_has_waited_long_enough(void **state)
@@ -135,9 +135,9 @@ static void the_reserve_is_there_for_who_has_waited_long_enough(void **state)
 	p.reserve_after_us = 1000;
 	fake_open(&p, &f, plain, 0);
 	pool_opened(&f.node, 0);
-	assert_non_null(pool_take(&p, plain, 0));
+	assert_non_null(pool_take(&p, plain, NULL, 0));
 	for (int i = 0; i < 3; i++)
-		pool_wait(&p, &w[i], plain, 100);
+		pool_wait(&p, &w[i], plain, NULL, 100);
 	assert_int_equal(pool_to_open(&p, true, 1099), 0);
 	assert_int_equal(pool_to_open(&p, true, 1100), 1);
 	p.reserve_after_us = 0;
@@ -155,7 +155,7 @@ static void a_failing_server_is_tried_ever_less_often_one_at_a_time_and_never_in
 	p.size = 10;
 	p.retry_max_us = 300 * 1000;
 	for (int i = 0; i < 5; i++)
-		pool_wait(&p, &w[i], plain, now);
+		pool_wait(&p, &w[i], plain, NULL, now);
 	assert_int_equal(pool_to_open(&p, true, now), 5);
 	for (int64_t after = 50000; after < 5000000; after *= 2) {
 		int64_t full = after < 300000 ? after : 300000;
@@ -189,7 +189,7 @@ static void who_waits_for_another_pools_room_is_told_apart(void **state)
 	one.size = two.size = 1;
 	fake_idle(&one, &f, plain, 0);
 	assert_false(pool_blocked_by_others(&two, 0));
-	pool_wait(&two, &w, plain, 0);
+	pool_wait(&two, &w, plain, NULL, 0);
 	assert_true(pool_blocked_by_others(&two, 0));
 	assert_int_equal(pool_to_open(&two, true, 0), 0);
 	two.size = 0; /* its own limit comes first */
@@ -233,6 +233,133 @@ static int pinned_count(const struct fake *f, const struct pool *p)
 	return n;
 }
 
+static void who_never_named_a_setting_gets_a_backend_that_has_not_seen_it(void **state)
+{
+	const struct settings *named = settings_with(plain, "app.tenant", ""), *both = settings_with(named, "app.user", "");
+	struct pool p;
+	struct fake f[3] = { 0 };
+
+	pool_init(&p, NULL, NULL);
+	p.size = 3;
+	for (int i = 0; i < 3; i++)
+		fake_idle(&p, &f[i], plain, i);
+	f[1].facts.seen = named;
+	f[2].facts.seen = both;
+	f[0].facts.seen = plain;
+	assert_true(pool_has_strange(&p, plain));
+	assert_false(pool_has_strange(&p, both));
+	assert_ptr_equal(pool_take(&p, plain, named, 10), &f[1].node); /* rather than mark another */
+	assert_ptr_equal(pool_take(&p, plain, plain, 10), &f[0].node);
+	assert_null(pool_take(&p, plain, plain, 10));
+	assert_null(pool_take(&p, plain, named, 10));
+	assert_ptr_equal(pool_take(&p, plain, NULL, 10), &f[2].node);
+	settings_release(named);
+	settings_release(both);
+}
+
+static void the_line_is_kept_among_those_a_backend_may_serve(void **state)
+{
+	const struct settings *named = settings_with(plain, "app.tenant", "");
+	struct pool p;
+	struct fake f = { 0 };
+	struct pool_waiter w[3] = { 0 };
+	struct pool_backend *b;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 1;
+	f.facts.seen = named;
+	fake_idle(&p, &f, plain, 0);
+	pool_wait(&p, &w[0], plain, plain, 0);
+	assert_ptr_equal(pool_take(&p, plain, named, 0), &f.node); /* of no use to who waits */
+	pool_wait(&p, &w[1], plain, named, 0);
+	pool_wait(&p, &w[2], plain, named, 0);
+	pool_give_back(&f.node, 1);
+	assert_null(pool_take(&p, plain, named, 1));
+	assert_ptr_equal(pool_match(&p, &b, 1), &w[1]);
+	pool_give_back(&f.node, 2);
+	assert_ptr_equal(pool_match(&p, &b, 2), &w[2]);
+	pool_give_back(&f.node, 3);
+	assert_null(pool_match(&p, &b, 3));
+	pool_unwait(&w[0]);
+	settings_release(named);
+}
+
+static void an_idle_backend_goes_for_who_can_use_none_at_most_so_often(void **state)
+{
+	const struct settings *named = settings_with(plain, "app.tenant", "");
+	struct pool p;
+	struct fake f[2] = { 0 };
+	struct pool_waiter w[2] = { 0 };
+	struct pool_backend *b;
+	int64_t now = 1000;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 2;
+	p.fresh_every_us = 100;
+	for (int i = 0; i < 2; i++) {
+		f[i].facts.seen = named;
+		fake_idle(&p, &f[i], plain, i);
+	}
+	assert_null(pool_evict(&p, now));
+	pool_wait(&p, &w[0], plain, named, now);
+	assert_null(pool_evict(&p, now)); /* is served */
+	assert_ptr_equal(pool_match(&p, &b, now), &w[0]);
+	for (int i = 0; i < POOL_FRESH_BURST; i++) {
+		pool_wait(&p, &w[0], plain, plain, now);
+		assert_int_equal(pool_to_open(&p, true, now), 0); /* no room */
+		b = pool_evict(&p, now);
+		assert_ptr_equal(b, &f[0].node);
+		pool_closing(b, now);
+		assert_null(pool_evict(&p, now)); /* one is enough */
+		assert_int_equal(pool_to_open(&p, true, now), 0);
+		pool_gone(b);
+		assert_int_equal(pool_to_open(&p, true, now), 1);
+		f[0].facts.seen = plain;
+		fake_idle(&p, &f[0], plain, now);
+		assert_ptr_equal(pool_match(&p, &b, now), &w[0]);
+		f[0].facts.seen = named;
+		pool_give_back(&f[0].node, now);
+	}
+	assert_int_equal(p.fresh_opened, POOL_FRESH_BURST);
+	pool_wait(&p, &w[0], plain, plain, now);
+	assert_null(pool_evict(&p, now));
+	assert_null(pool_evict(&p, now + 99));
+	assert_ptr_equal(pool_evict(&p, now + 100), &f[0].node);
+	pool_unwait(&w[0]);
+	settings_release(named);
+}
+
+static void who_may_have_one_in_use_waits_for_that_but_not_for_long(void **state)
+{
+	const struct settings *named = settings_with(plain, "app.tenant", "");
+	struct pool p;
+	struct fake f[2] = { 0 };
+	struct pool_waiter tenant = { 0 }, stranger = { 0 };
+	struct pool_backend *b;
+
+	pool_init(&p, NULL, NULL);
+	p.size = 2;
+	f[0].facts.seen = named;
+	f[1].facts.seen = plain;
+	fake_idle(&p, &f[0], plain, 0);
+	fake_idle(&p, &f[1], plain, 0);
+	assert_ptr_equal(pool_take(&p, plain, plain, 0), &f[1].node);
+	pool_wait(&p, &stranger, plain, plain, 0);
+	assert_null(pool_evict(&p, 1000));
+	assert_ptr_equal(pool_evict(&p, 1000000), &f[0].node);
+	assert_ptr_equal(pool_take(&p, plain, named, 0), &f[0].node);
+	pool_unwait(&stranger);
+	/* The one that has seen nothing is left to who can use no other, for a while. */
+	pool_wait(&p, &tenant, plain, named, 0);
+	pool_wait(&p, &stranger, plain, plain, 0);
+	pool_give_back(&f[1].node, 0);
+	assert_ptr_equal(pool_match(&p, &b, 1), &stranger);
+	assert_null(pool_match(&p, &b, 1));
+	pool_give_back(&f[1].node, 2);
+	assert_ptr_equal(pool_match(&p, &b, 3), &tenant);
+	settings_release(named);
+}
+
 static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 {
 	static struct fake f[NODES];
@@ -261,8 +388,8 @@ static void every_limit_holds_at_every_instant_of_a_long_walk(void **state)
 		now += rand() % 20;
 		switch (rand() % 9) {
 		case 0:
-			if (!waiter->pool && !pool_take(p, rand() % 2 ? plain : other, now))
-				pool_wait(p, waiter, plain, now);
+			if (!waiter->pool && !pool_take(p, rand() % 2 ? plain : other, NULL, now))
+				pool_wait(p, waiter, plain, NULL, now);
 			break;
 		case 1:
 			pool_match(p, &b, now);
@@ -342,9 +469,9 @@ static void pinned_ones_have_a_budget_of_their_own_and_go_where_there_is_no_room
 	p.size = 1;
 	p.pin_size = 1;
 	fake_idle(&p, &f[0], plain, 0);
-	assert_ptr_equal(pool_take(&p, plain, 0), &f[0].node);
+	assert_ptr_equal(pool_take(&p, plain, NULL, 0), &f[0].node);
 	for (int i = 0; i < 3; i++)
-		pool_wait(&p, &w[i], plain, 0);
+		pool_wait(&p, &w[i], plain, NULL, 0);
 	assert_int_equal(pool_to_open(&p, true, 0), 0);
 	pool_pin(&f[0].node);
 	pool_pin(&f[0].node); /* it is one all the same */
@@ -380,12 +507,12 @@ static void any_pinned_one_may_have_the_place_that_another_leaves(void **state)
 	p.pin_size = 1;
 	for (int i = 0; i < 2; i++) {
 		fake_idle(&p, &f[i], plain, 0);
-		assert_non_null(pool_take(&p, plain, 0));
+		assert_non_null(pool_take(&p, plain, NULL, 0));
 		pool_pin(&f[i].node);
 	}
 	assert_true(pool_unpin(&f[0].node, 0)); /* the other goes on in pin_size */
 	pool_give_back(&f[0].node, 0);
-	pool_wait(&p, &w, plain, 0);
+	pool_wait(&p, &w, plain, NULL, 0);
 	assert_int_equal(pool_to_open(&p, true, 0), 0);
 	pool_unwait(&w);
 	pool_gone(&f[0].node);
@@ -402,6 +529,10 @@ int main(void)
 		cmocka_unit_test(a_failing_server_is_tried_ever_less_often_one_at_a_time_and_never_in_step),
 		cmocka_unit_test(who_waits_for_another_pools_room_is_told_apart),
 		cmocka_unit_test(a_minimum_is_kept_only_for_pools_with_clients),
+		cmocka_unit_test(who_never_named_a_setting_gets_a_backend_that_has_not_seen_it),
+		cmocka_unit_test(the_line_is_kept_among_those_a_backend_may_serve),
+		cmocka_unit_test(an_idle_backend_goes_for_who_can_use_none_at_most_so_often),
+		cmocka_unit_test(who_may_have_one_in_use_waits_for_that_but_not_for_long),
 		cmocka_unit_test(every_limit_holds_at_every_instant_of_a_long_walk),
 		cmocka_unit_test(pinned_ones_have_a_budget_of_their_own_and_go_where_there_is_no_room_to_return_to),
 		cmocka_unit_test(any_pinned_one_may_have_the_place_that_another_leaves),
