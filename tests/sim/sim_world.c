@@ -462,13 +462,13 @@ static bool request_backend(struct world *w, struct client *c)
 
 	if (c->waiter.pool || c->conn)
 		return false;
-	node = pool_take(&p->pool, c->s.want, w->now_us);
+	node = pool_take(&p->pool, c->s.want, NULL, w->now_us);
 	if (node) {
 		client_linked(w, c, (struct conn *)node);
 		return true;
 	}
 	counts[COUNT_WAITED]++;
-	pool_wait(&p->pool, &c->waiter, c->s.want, w->now_us);
+	pool_wait(&p->pool, &c->waiter, c->s.want, NULL, w->now_us);
 	pools_serve(w, p);
 	return false;
 }
