@@ -265,7 +265,8 @@ def _waiting(pooler):
 
 @pytest.mark.skipif(servers.POOLER != "pgporter", reason="about pgporter's pools")
 class TestAConnectionOfOnesOwn:
-    def test_is_counted_and_gone_at_its_end(self, pooler, cluster):
+    def test_is_counted_and_gone_at_its_end(self, start_pooler):
+        pooler = start_pooler()
         with pooler.connect(1) as a:
             assert a.value("SELECT 1") == "1"
             with _own(pooler) as own:
