@@ -140,19 +140,23 @@ static void put_names(struct session *s, struct buf *out, const char *text, cons
 	buf_u8(out, 0);
 }
 
+/* How many bytes longer a statement's name on the backend is than what stood there; NULL: than what is never there. */
+static int32_t stmt_shift(const struct stmt *st, uint32_t len)
+{
+	char name[STMT_NAME_MAX];
+
+	if (st)
+		stmt_name(st, name);
+	return (int32_t)strlen(st ? name : NO_STMT) - (int32_t)len;
+}
+
 /* Where a statement of a portal was given a backend's name for what it executes. */
 static int32_t portal_shift(const struct portal *p, uint32_t *at)
 {
 	const struct stmt_effects *row = &p->effects->stmts[0];
-	const struct stmt *st = p->own ? p->own : p->target;
-	char name[STMT_NAME_MAX];
 
 	*at = row->name_at;
-	if (p->substitute != SUB_RENAMED)
-		return 0;
-	if (st)
-		stmt_name(st, name);
-	return (int32_t)strlen(st ? name : NO_STMT) - (int32_t)row->name_len;
+	return p->substitute == SUB_RENAMED ? stmt_shift(p->own ? p->own : p->target, row->name_len) : 0;
 }
 
 /* In the client's text, where an error is at `position` (from 1) of what was sent for the message that is answered now. */
@@ -163,6 +167,8 @@ static long position_back(struct session *s, const struct owed *head, long posit
 
 	if (head && head->kind == OWED_EXECUTE && head->portal)
 		delta = portal_shift(head->portal, &at);
+	else if (head && head->kind == OWED_BIND && head->stmt && head->stmt->from_sql)
+		at = head->stmt->name_at, delta = stmt_shift(head->stmt, head->stmt->name_len);
 	else if (head && head->kind == OWED_QUERY)
 		for (size_t i = 0; i < s->query.n_shifts && position > (long)s->query.shifts[i].at; i++)
 			at = s->query.shifts[i].at, delta += s->query.shifts[i].delta;
@@ -173,7 +179,7 @@ static long position_back(struct session *s, const struct owed *head, long posit
 
 static bool needs_care(const struct session *s, const struct owed *head, const struct client_message *m)
 {
-	return s->raising || s->query.n_shifts || (head && (head->shift_delta || head->portal)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	return s->raising || s->query.n_shifts || (head && (head->shift_delta || head->portal || head->kind == OWED_BIND)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
 }
 
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)

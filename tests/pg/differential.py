@@ -50,15 +50,31 @@ class Actor(rawpg.Conn):
         self.pinned = False
         self.owed = False
         self.greeted = False
+        self.known, self.told = {}, {}
         super().__init__(**how)
 
     def saw(self, event):
-        if event[0] == "ParameterStatus" and self.greeted:
-            self._report(event)
-            return
+        if event[0] == "ParameterStatus":
+            self.told[event[1]] = event[2]
+            if self.greeted and servers.pg_version() >= 14:
+                self._report(event)
+            if self.greeted:
+                return
+        if event[0] in ("ReadyForQuery", "EOF"):
+            self._told()
         if event[0] == "NotificationResponse":
             event = (event[0], self.scene.who(self, event[1])) + event[2:]
         self.scene.note("%s <   %s" % (self.name, " ".join(repr(part) if i else part for i, part in enumerate(event))))
+
+    def _told(self):
+        """PostgreSQL 13 reports at each statement and also what has not changed, later ones only before ReadyForQuery, where
+        the client's beliefs are compared."""
+        if self.greeted and servers.pg_version() < 14:
+            for name in sorted(self.told):
+                if self.known.get(name) != self.told[name]:
+                    self._report(("ParameterStatus", name, self.told[name]))
+        self.known.update(self.told)
+        self.told.clear()
 
     def _report(self, event):
         """PostgreSQL reports several parameters in an order of its own making, which differs from version to version."""

@@ -364,8 +364,11 @@ class Cluster:
     def throw_out(self):
         """Ends every session of the application's users: after a failure nobody may still hold or wait for a lock."""
         with self.admin() as conn:
-            conn.value("SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity "
-                       "WHERE usename <> 'postgres' AND backend_type = 'client backend'")
+            others = "FROM pg_stat_activity WHERE usename <> 'postgres' AND backend_type = 'client backend'"
+            conn.value("SELECT count(pg_terminate_backend(pid)) " + others)
+            until = time.monotonic() + 2
+            while conn.value("SELECT count(*) " + others) != "0" and time.monotonic() < until:
+                pass
             for event in conn.q("SELECT gid FROM pg_prepared_xacts"):
                 if event[0] == "DataRow":
                     conn.value("ROLLBACK PREPARED '%s'" % event[1])

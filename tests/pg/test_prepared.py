@@ -516,3 +516,14 @@ def test_positions_of_errors_in_a_pipeline(s):
     a.parse("p2", "EXECUTE p1 (missing)").bind("", "p2").execute().parse("p3", "EXECUTE p1 (1)").sync().go()
     a.parse("", "SELECT 1").bind().execute().parse("", "SELECT nothing").parse("", "EXPLAIN EXECUTE p1 (1)").sync().go()
     a.q("EXECUTE p1 (missing)")
+
+
+@scenario("SQL PREPARE")
+def test_position_of_an_error_in_what_was_prepared(s):
+    a = s.client("a")
+    a.q("SET search_path = s1")
+    a.q("PREPARE p1 AS SELECT v FROM t")
+    a.q("SET search_path = s1")
+    a.bind("", "p1").execute().sync().go()
+    a.q("SET search_path = public")
+    a.bind("", "p1").execute().sync().go()
