@@ -269,14 +269,25 @@ struct telling {
 	const struct settings *told;
 };
 
+static void copy_superuser(const struct settings **to, const struct settings *from)
+{
+	const char *value = settings_get(from, "is_superuser");
+
+	if (value)
+		settings_set(to, "is_superuser", value);
+}
+
 /* A setting that the backend gets only with the next statement. */
 static void told_ahead(void *arg, const char *name, const char *has, const char *wanted)
 {
 	struct telling *t = arg;
 	const char *base = settings_get(t->s->base, name), *value = wanted;
+	bool as_at_start = wanted ? base && !strcmp(base, wanted) : !base;
 
-	if (wanted ? base && !strcmp(base, wanted) : !base)
+	if (as_at_start)
 		value = settings_get_nocase(t->s->base_reported, name);
+	if (!strcmp(name, "role") || !strcmp(name, "session_authorization")) /* what the backend says is about another role */
+		copy_superuser(&t->told, as_at_start ? t->s->base_reported : t->s->reported);
 	for (size_t i = 0; value && i < settings_size(t->told); i++)
 		if (!strcasecmp(settings_name_at(t->told, i), name)) {
 			settings_set(&t->told, settings_name_at(t->told, i), value);

@@ -215,3 +215,21 @@ def test_a_login_role_that_is_dropped(pooler, mortal, again):
         open(hba, "w").write(kept)
         with pooler.cluster.admin() as direct:
             direct.value("SELECT pg_reload_conf()")
+
+
+@scenario("roles")
+def test_is_superuser_is_told_of_the_clients_own_role(s):
+    """A SET ROLE that fails, on a backend that has not taken the client's role yet, changes nothing."""
+    a = s.client("a", user="boss")
+    a.q("SET ROLE r2")
+    a.q("SET ROLE nobody_there")
+    a.q("SHOW is_superuser")
+    a.q("SET SESSION AUTHORIZATION nobody_there")
+    a.q("SELECT current_user")
+    a.q("RESET ROLE")
+    a.q("SET SESSION AUTHORIZATION other")
+    a.q("SET ROLE nobody_there")
+    a.q("SET SESSION AUTHORIZATION nobody_there")
+    a.q("SELECT current_user, session_user")
+    a.q("DISCARD ALL")
+    a.q("SELECT current_user, session_user")
