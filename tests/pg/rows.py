@@ -39,14 +39,18 @@ NOT_HELD = {
 
 _PROTOCOL = "protocol 3.2 is negotiated down to 3.0, which PostgreSQL from 18 on does not do"
 
-# The same for some versions of PostgreSQL: (row, case or function, pool or None for all) -> first version, why.
-NOT_HELD_FROM = {("protocol", case, None): (18, _PROTOCOL) for case in ("3.2", "3.9", "3.2 and option", "4.0", "3.9998")}
+_OLDEST = "that PostgreSQL 13 took protocol 2.0 is not said"
+
+# The same for some versions of PostgreSQL: (row, case or function, pool or None for all) -> versions, why.
+NOT_HELD_ON = {("protocol", case, None): ((18,), _PROTOCOL) for case in ("3.2", "3.9", "3.2 and option", "3.9998")}
+NOT_HELD_ON["protocol", "4.0", None] = (13, 18), "%s; %s" % (_PROTOCOL, _OLDEST)
+NOT_HELD_ON["startup parameters", "local_preload_libraries", None] = (13,), "PostgreSQL 13 reports its parameters before it fails to load one"
 
 
 def not_held(row, name, pool, version):
     """Why this scenario can't hold yet on a version of PostgreSQL, or None."""
     for key in ((row, name, pool), (row, name, None)):
-        since, why = NOT_HELD_FROM.get(key, (0, None))
-        if key in NOT_HELD or (why and version >= since):
+        versions, why = NOT_HELD_ON.get(key, ((), None))
+        if key in NOT_HELD or version in versions:
             return NOT_HELD.get(key) or why
     return None

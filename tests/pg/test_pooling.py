@@ -30,7 +30,10 @@ def pid_of(conn):
 def end_backend(cluster, pid):
     """Terminates a backend and waits until it is gone."""
     with cluster.admin() as admin:
-        assert admin.value("SELECT pg_terminate_backend(%d, 5000)" % pid) == "t"
+        assert admin.value("SELECT pg_terminate_backend(%d)" % pid) == "t"
+        until = time.monotonic() + rawpg.DEADLINE
+        while admin.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %d" % pid) != "0":
+            assert time.monotonic() < until, "the backend does not end"
 
 
 def waiting(pooler, count, database):

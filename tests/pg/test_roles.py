@@ -175,7 +175,7 @@ def test_a_role_dropped_in_the_middle_of_a_transaction(s):
         kinds.append(a.raw_message()[0])
     a.owed = False
     a.status = "E"
-    s.tell(kinds)
+    s.tell([kind for kind in kinds if kind != "S"])  # when PostgreSQL 13 reports is another matter (differential.Actor)
     a.q("ROLLBACK")
     a.q("SELECT current_user")
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import servers
 from differential import scenario, scripts
 
 PROBE = ("SELECT coalesce(current_setting('my.a', true), '')", "SHOW search_path",
@@ -267,7 +268,8 @@ def test_what_was_there_before_is_known_to_the_first_client(start_pooler, admin)
             "$$BEGIN PERFORM scratch.sets(); RETURN x; END$$",
             "CREATE AGGREGATE scratch.agg(text) (SFUNC = scratch.adds, STYPE = text)",
             "CREATE FUNCTION scratch.reads() RETURNS text LANGUAGE sql AS $$SELECT x FROM scratch.ww$$",
-            "CREATE FUNCTION scratch.std() RETURNS text BEGIN ATOMIC SELECT scratch.sets(); END",
+            "CREATE FUNCTION scratch.std() RETURNS text " + (
+                "BEGIN ATOMIC SELECT scratch.sets(); END" if servers.pg_version() >= 14 else "LANGUAGE sql AS 'SELECT scratch.sets()'"),
             "CREATE TABLE scratch.ruled (v text)",
             "CREATE RULE r AS ON INSERT TO scratch.ruled DO ALSO SELECT scratch.sets()",
             "CREATE PROCEDURE scratch.proc() LANGUAGE plpgsql AS $$BEGIN PERFORM scratch.reads(); END$$",

@@ -210,6 +210,7 @@ def test_another_users_search_path_by_name(stage):
 
 
 @pytest.mark.row("startup parameters")
+@pytest.mark.skipif(servers.pg_version() < 14, reason="there is no such setting")
 def test_idle_session_timeout_is_not_the_backends(pooler):
     """A client's idle_session_timeout must not kill the backend under the next one."""
     with pooler.connect(1, params={"idle_session_timeout": "0"}) as a, pooler.connect(1) as b:
