@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "auth/secret.h"
+#include "parser/must.h"
 #include "server/backend_conn.h"
 #include "server/catalogue.h"
 #include "server/client.h"
@@ -14,13 +15,6 @@
 #include "server/own.h"
 #include "server/vacate.h"
 #include "server/worker.h"
-
-static void *must(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
 
 static void database_configure(struct worker *w, struct database *d)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "parser/must.h"
 #include "server/backend_conn.h"
 #include "server/client.h"
 
@@ -151,13 +152,6 @@ static struct vacate *of_client(const struct client *c)
 		if (v->client == c)
 			return v;
 	return NULL;
-}
-
-static void *must(void *p)
-{
-	if (!p)
-		abort();
-	return p;
 }
 
 static void vacate_free(struct vacate *v)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "parser/hash.h"
+#include "parser/must.h"
 
 enum { SLOTS = 1024, ASK_AT_ONCE = 500 };
 
@@ -35,13 +36,6 @@ struct channels {
 	struct subscribers subscribers, waiting;
 	struct channel_list due, asked;
 };
-
-static void *must(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
 
 struct channels *channels_new(const char *marker)
 {

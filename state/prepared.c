@@ -6,19 +6,13 @@
 #include <string.h>
 
 #include "parser/hash.h"
+#include "parser/must.h"
 
 struct stmt_store {
 	struct stmt **buckets;
 	size_t n_buckets, count;
 	uint64_t last_id;
 };
-
-static void *must(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
 
 struct stmt_store *stmt_store_new(void)
 {

@@ -57,7 +57,7 @@ void make_room(struct session *s, size_t spare)
 		close_again(s, set_oldest(&b->prepared));
 }
 
-void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours)
+void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len)
 {
 	struct buf *out = s->backend->out;
 	size_t mark = msg_begin(out, 'P');
@@ -78,7 +78,7 @@ static struct owed *send_stmt(struct session *s, struct stmt *st, bool ours)
 
 	make_room(s, 0);
 	stmt_name(st, name);
-	send_parse(s, name, st->tail, st->tail_len, ours);
+	send_parse(s, name, st->tail, st->tail_len);
 	set_add(&b->prepared, st);
 	o = ledger_push(&b->owed, OWED_PARSE, ours);
 	o->stmt = stmt_retain(st);
@@ -96,7 +96,7 @@ enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone)
 		return SESSION_NEXT;
 	if (b->status == 'E') { /* PostgreSQL refuses it now, unless it ends the transaction */
 		if (st->from_sql) {
-			send_parse(s, STMT_PREFIX "set", (const uint8_t *)NOTHING_SQL "\0\0", sizeof NOTHING_SQL + 2, true);
+			send_parse(s, STMT_PREFIX "set", (const uint8_t *)NOTHING_SQL "\0\0", sizeof NOTHING_SQL + 2);
 			ledger_push(&b->owed, OWED_PARSE, true);
 		} else {
 			send_stmt(s, st, true);
@@ -145,7 +145,7 @@ static enum session_verdict ensure_unnamed(struct session *s)
 		task_prepare(s, NULL);
 		return SESSION_HOLD;
 	}
-	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail), true);
+	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail));
 	o = ledger_push(&b->owed, OWED_PARSE, true);
 	o->unnamed = true;
 	b->unnamed = u->serial;
@@ -322,7 +322,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	buf_reset(&u->given);
 	if (executes(p->effects))
 		buf_add(&u->given, p->given, p->given_len);
-	send_parse(s, "", p->tail, p->tail_len, false);
+	send_parse(s, "", p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->unnamed = true;
 	o->before = before;
@@ -342,7 +342,7 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 		return verdict;
 	s->task_mismatch = false;
 	stmt_name(taken, name);
-	send_parse(s, name, p->tail, p->tail_len, false);
+	send_parse(s, name, p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->stmt = stmt_retain(taken); /* for the error's text, and its name */
 	o->taken = true;

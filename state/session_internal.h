@@ -62,7 +62,7 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 /* The statement is on the backend when the next message gets there (NEXT), or will be after a task (HOLD). With alone,
  * nothing may be under way when the next message is sent. */
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
-void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len, bool ours);
+void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len);
 void close_again(struct session *s, struct stmt *st); /* on the backend; the client's name stays */
 void send_close_stmt(struct session *s, const char *name);
 /* Room for one more in the backend's set, which holds two at least; with spare, for as many more that the same message needs. */

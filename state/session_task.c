@@ -87,7 +87,7 @@ static void send_protocol_stmt(struct session *s, struct stmt *st)
 
 	make_room(s, s->query.n_steps);
 	stmt_name(st, name);
-	send_parse(s, name, st->tail, st->tail_len, true);
+	send_parse(s, name, st->tail, st->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
 	o->stmt = stmt_retain(st);
 	o->on_set = true;
@@ -99,7 +99,7 @@ static void send_unnamed(struct session *s)
 	struct unnamed_stmt *u = &s->unnamed;
 	struct owed *o;
 
-	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail), true);
+	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail));
 	o = ledger_push(&s->backend->owed, OWED_PARSE, true);
 	o->unnamed = true;
 	s->backend->unnamed = u->serial;

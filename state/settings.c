@@ -1,5 +1,7 @@
 #include "state/settings.h"
 
+#include "parser/must.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -39,13 +41,6 @@ static uint64_t hash_pairs(const struct pair *pairs, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		h = hash_bytes(hash_bytes(h, pairs[i].name), pairs[i].value);
 	return h;
-}
-
-static void *must(void *p)
-{
-	if (!p)
-		abort();
-	return p;
 }
 
 static bool same_pairs(const struct settings *s, const struct pair *pairs, uint32_t n)
