@@ -258,7 +258,7 @@ void show_active_sockets(struct client *c)
 
 struct pool_figures {
 	const struct db_pool *pool;
-	int clients_active, clients_pinned, own_waiting, cancels;
+	int clients_active, clients_pinned, clients_listening, own_waiting, cancels, listening;
 	int servers[SERVER_LISTS];
 	int64_t pinned_us; /* since when the oldest is; 0: none */
 };
@@ -290,11 +290,19 @@ static void count_client(struct pool_figures *f, const struct client *c)
 	if (client_shown(c) && !client_waits(c))
 		f->clients_active++;
 	f->own_waiting += c->own_waiting;
+	f->clients_listening += c->have_session && session_listens_to(&c->session, 0);
 	if (c->state == CLIENT_ACTIVE && c->have_session && c->session.pins) {
 		f->clients_pinned++;
 		if (c->pinned_us && (!f->pinned_us || c->pinned_us < f->pinned_us))
 			f->pinned_us = c->pinned_us;
 	}
+}
+
+/* A connection that listens for a database is in no pool: it is shown with the one whose user it logs in as. */
+static void count_listening(struct pool_figures *all, size_t n, const struct backend_conn *b)
+{
+	for (size_t i = 0; i < n; i++)
+		all[i].listening += all[i].pool->database == b->pool->database && all[i].pool->user == b->pool->user;
 }
 
 /* Figures of all pools in one pass over clients and servers, sorted by name; the caller frees. *consoles: clients here. */
@@ -328,6 +336,8 @@ static struct pool_figures *count_pools(struct worker *w, size_t *n, int *consol
 		if (b->state != CONN_DEAD && (f = figures_of(all, *n, b->pool))) {
 			f->servers[server_list(b)]++;
 			f->cancels += b->cancels;
+		} else if (b->state != CONN_DEAD && b->pool->listening) {
+			count_listening(all, *n, b);
 		}
 	qsort(all, *n, sizeof *all, by_name);
 	return all;
@@ -361,6 +371,8 @@ static void pool_row(struct table *t, const struct pool_figures *f, int64_t now_
 	cell_int(t, f->clients_pinned);
 	cell_int(t, f->clients_pinned);
 	cell_int(t, f->pinned_us ? (now_us - f->pinned_us) / 1000000 : 0);
+	cell_int(t, f->clients_listening);
+	cell_int(t, f->listening);
 }
 
 static void console_row(struct table *t, int clients)
@@ -373,7 +385,7 @@ static void console_row(struct table *t, int clients)
 		cell_int(t, 0);
 	cell_text(t, "statement");
 	cell_text(t, NULL);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 5; i++)
 		cell_int(t, 0);
 }
 
@@ -387,7 +399,8 @@ void show_pools(struct client *c)
 	table_begin(&t, console_out(c),
 		    "database:s user:s cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
 		    "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i "
-		    "maxwait_us:i pool_mode:s load_balance_hosts:s cl_pinned:i sv_pinned:i pin_oldest:i");
+		    "maxwait_us:i pool_mode:s load_balance_hosts:s cl_pinned:i sv_pinned:i pin_oldest:i cl_listening:i "
+		    "sv_listening:i");
 	for (size_t i = 0; i < n; i++)
 		pool_row(&t, &all[i], c->worker->now_us);
 	console_row(&t, consoles);

@@ -37,7 +37,8 @@ COLUMNS = {
                    "fingerprint_pins:N statement:s",
     "POOLS": "database:s user:s cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
              "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i "
-             "pool_mode:s load_balance_hosts:s cl_pinned:i sv_pinned:i pin_oldest:i",
+             "pool_mode:s load_balance_hosts:s cl_pinned:i sv_pinned:i pin_oldest:i cl_listening:i "
+             "sv_listening:i",
     "SERVERS": SOCKET,
     "SETTINGS": "id:q clients:i servers:i count:i settings:s",
     "SOCKETS": SOCKET + DEBUG,

@@ -63,6 +63,8 @@ def test_one_server_connection_listens_and_clients_hold_none(start_pooler):
         b.q("LISTEN two; LISTEN one")
         assert c.value("SELECT 1") == "1"
         assert len(listening(pooler)) == 1 and not pooler.show("PINS")
+        pool = [row for row in pooler.show("POOLS") if row["database"] == "d"][0]
+        assert (pool["cl_listening"], pool["sv_listening"]) == ("2", "1")
         assert c.value("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == "2"
         c.q("NOTIFY one, 'x'")
         assert heard(a.until("NotificationResponse")) == heard(b.until("NotificationResponse")) == [("one", "x")]
