@@ -545,7 +545,7 @@ static bool may_be_reset(const struct client_message *m)
 	const char *text = (const char *)m->body;
 
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-		if (!strncasecmp(text, begins[i], strlen(begins[i])))
+		if ((*text | 0x20) == *begins[i] && !strncasecmp(text, begins[i], strlen(begins[i])))
 			return true;
 	return false;
 }
