@@ -94,7 +94,7 @@ versions: all ## the contract's scenarios on PostgreSQL 13 to 18 (VERSIONS="13 1
 	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/contract.py $(if $(QUICK),--quick) $(VERSIONS)
 
 contract: all ## the same, and the table of what holds where into docs/contract.md
-	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/contract.py --write $(VERSIONS)
+	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/contract.py --write $(if $(QUICK),--quick) $(VERSIONS)
 
 differential: all ## random programs directly and through pools of 1 to 3 (PROGRAMS=10000, or SECONDS=40; SEED, POOL: one again)
 	@PGPORTER=$(abspath $(BUILD)/pgporter) /usr/bin/python3 -B tests/pg/differential_random.py $(if $(PROGRAMS),--programs $(PROGRAMS)) \

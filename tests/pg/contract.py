@@ -101,9 +101,10 @@ def missing(outcomes):
 
 def document(outcomes):
     parts = ["# The contract, row by row, on each version", "",
-             "Made by `make contract` from what the scenarios of `tests/pg` did: each is played directly on that PostgreSQL and through",
+             "Made by `make contract` (or `make contract QUICK=1`: each scenario once) from what the scenarios of `tests/pg` did: each is played directly on that PostgreSQL and through",
              "pgporter, and what its clients read has to be equal. In brackets: how many scenarios and pool sizes a row has. The",
-             "reasons of those that are known not to hold are in `tests/pg/rows.py`.", "", table(outcomes), ""]
+             "reasons of those that are known not to hold are in `tests/pg/rows.py`. PostgreSQL 13 sends ParameterStatus at each",
+             "statement, later ones only before ReadyForQuery: on 13 it is compared there.", "", table(outcomes), ""]
     known = missing(outcomes)
     if known:
         parts += ["Scenarios that do not hold, and the versions:", ""] + known + [""]

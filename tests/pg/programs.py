@@ -7,6 +7,7 @@ any that would wait for another client.
 """
 
 import random
+import re
 
 from player import NAMES, Holding, Step
 
@@ -15,7 +16,8 @@ WITHOUT = {
     "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
     "own views": "pg_prepared_statements, pg_cursors and pg_listening_channels() show what is on the server connection",
-    "nested names": "EXECUTE of a statement that is itself a PREPARE of a name in use",
+    "nested names": "EXECUTE of a statement that is itself a PREPARE, EXECUTE, DEALLOCATE or DISCARD",
+    "SET LOCAL TO DEFAULT": "it goes to the server's value, not the startup packet's",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",
     "NULL": "set_config(…, NULL, …) goes back to the server's value, not the startup packet's",
     "out of sight": "what functions, triggers and views do to the session is not seen",
@@ -78,6 +80,7 @@ PARAMETERS = (
     ("INSERT INTO work (v) VALUES ($1) RETURNING v", (), (["by Bind"],)),
 )
 NAMED = ("p1", "p2", "P3", "a name")  # of prepared statements; SQL quotes the last two
+NAMES_WITHIN = re.compile("PREPARE|EXECUTE|DEALLOCATE|DISCARD")  # in a statement with a name of its own: WITHOUT
 ERRORS = ("SELECT 1/0", "SELECT nothing", "SELEC 1", "SELECT * FROM no_such_table", "SELECT 'x'::int", "SELECT f(1)")
 
 
@@ -121,7 +124,7 @@ class Words:
         if form < 0.6:
             return Statement("SET LOCAL %s = %s" % (name, value), "SET LOCAL")
         if form < 0.75:
-            return Statement(rng.choice(["RESET %s", "SET %s TO DEFAULT", "SET LOCAL %s TO DEFAULT"]) % name, "SET carried")
+            return Statement(rng.choice(["RESET %s", "SET %s TO DEFAULT"]) % name, "SET carried")
         if form < 0.9:
             return self.set_config(name, value)
         return Statement(rng.choice([
@@ -393,7 +396,7 @@ class Generator:
             made, said = [("parse", name, sql, oids)], []
         else:
             s = self.statement(client)
-            if s.simple or s.alone or (name and s.sql.startswith("PREPARE")):  # PREPARE within a statement of that name: WITHOUT
+            if s.simple or s.alone or (name and NAMES_WITHIN.search(s.sql)):
                 return self.step(client, [("query", s.sql)], [s])
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
