@@ -290,7 +290,9 @@ static bool may_read(const struct session *s)
 
 	if (s->listen.waits || s->await_ready || s->await_reply || s->await_copy_end || s->skip)
 		return false;
-	return !b || (b->status == 'I' && !b->batch && !b->skipping && (!b->owed.count || s->task));
+	if (!b)
+		return !session_in_transaction(s);
+	return b->status == 'I' && !b->batch && !b->skipping && !s->begin.held && (!b->owed.count || s->task);
 }
 
 void listen_flush(struct session *s)
