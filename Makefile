@@ -27,7 +27,7 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench fuzz unit replay pg red san sim regress sim versions contract differential
+.PHONY: all help clean deps check test demo bench bench-tenants fuzz unit replay pg red san sim regress sim versions contract differential
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -137,6 +137,11 @@ regress: ## PostgreSQL's own regression suite directly and through pgporter, com
 	@tests/deps.sh build regress
 	@$(MAKE) --no-print-directory all
 	@nice /usr/bin/python3 -B tests/regress/run.py
+
+bench-tenants: ## a tenant a request by SET LOCAL, with and without clients that never set it (DURATION=8; WRITE=1: into docs/bench.md)
+	@tests/deps.sh build bench
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 tests/bench/tenants.py $(if $(WRITE),--write)
 
 clean: ## remove everything built
 	rm -rf build

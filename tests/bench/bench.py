@@ -131,11 +131,16 @@ HEAD = ("protocol", "pooler", "tps", "CPU us/transaction", "first to last, paire
 def write(about, rows):
     path = os.path.join(ROOT, "docs", "bench.md")
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    rest = ""
+    if os.path.exists(path):
+        with open(path) as f:
+            rest = "".join(f.read().partition("\n## A tenant a request")[1:])  # tests/bench/tenants.py's
     with open(path, "w") as f:
         f.write("# What it costs\n\nMade by `make bench WRITE=1`: %s.\nMedians; CPU is the pooler's own, user and system.\n\n"
                 % about)
         for row in (HEAD, ("---",) * len(HEAD), *rows):
             f.write("| " + " | ".join(row) + " |\n")
+        f.write(rest)
     print("written to docs/bench.md")
 
 
