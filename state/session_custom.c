@@ -471,13 +471,14 @@ static size_t hold_query(struct session *s, const uint8_t *body, size_t len, siz
 	return held ? taken : 0;
 }
 
+/* Who listens is not told anything in a transaction: that is known by its backend. */
 size_t session_hold_begin(struct session *s, const uint8_t *bytes, size_t len)
 {
 	const uint8_t *body;
 	size_t at = 0, body_len;
 	char type;
 
-	if (!s->carry || rules_ignore_setting(s, "any.custom") || s->backend || s->begin.held || !next_message(bytes, len, &at, &type, &body, &body_len))
+	if (!s->carry || rules_ignore_setting(s, "any.custom") || s->backend || s->begin.held || session_listens(s) || !next_message(bytes, len, &at, &type, &body, &body_len))
 		return 0;
 	return type == 'Q' ? hold_query(s, body, body_len, at) : 0;
 }
