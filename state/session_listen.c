@@ -241,11 +241,11 @@ bool session_said_notify(struct session *s)
 
 void listen_look(struct session *s, const void *text, size_t len)
 {
-	const char *at = text, *end = at + len;
+	const char *at = text, *end;
 
-	if (!s->channels || !channels_in_use(s->channels))
+	if (!len || !s->channels || !channels_in_use(s->channels)) /* a statement that wasn't kept has no text */
 		return;
-	for (; end - at >= 6; at++)
+	for (end = at + len; end - at >= 6; at++)
 		if ((*at | 0x20) == 'n' && !strncasecmp(at, "notify", 6)) {
 			s->listen.said = true;
 			return;
