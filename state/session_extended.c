@@ -645,9 +645,10 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		return send_bind(s, m, portal, names_ours(name) ? NO_STMT : NULL, (size_t)(r.at - m->body), NULL, NULL);
 	}
 	st = stmt_of_today(s, name, st);
-	verdict = ensure_usable(s, st);
+	/* The target first: without it PostgreSQL would describe an EXECUTE as one that returns nothing. */
+	verdict = ensure_target(s, st->effects, st->target);
 	if (verdict == SESSION_NEXT)
-		verdict = ensure_target(s, st->effects, st->target);
+		verdict = ensure_usable(s, st);
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	stmt_name(st, backend_name);
@@ -682,7 +683,7 @@ static enum session_verdict on_describe(struct session *s, const struct client_m
 		st = names_find(&s->names, name);
 	else if ((verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target)) == SESSION_NEXT)
 		verdict = ensure_unnamed(s);
-	if (st)
+	if (st && (verdict = ensure_target(s, st->effects, st->target)) == SESSION_NEXT)
 		verdict = ensure_usable(s, st);
 	if (verdict != SESSION_NEXT)
 		return verdict;

@@ -450,6 +450,8 @@ def test_sql_and_protocol_share_names(s):
     a.parse("e", "EXECUTE p4").sync().go()
     run(a, "e")
     run(a, "e")
+    a.describe("S", "e").sync().go()
+    a.describe("S", "e").bind("", "e").execute().sync().go()
 
 
 @scenario("SQL PREPARE")
