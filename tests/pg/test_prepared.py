@@ -450,8 +450,16 @@ def test_sql_and_protocol_share_names(s):
     a.parse("e", "EXECUTE p4").sync().go()
     run(a, "e")
     run(a, "e")
-    a.describe("S", "e").sync().go()
-    a.describe("S", "e").bind("", "e").execute().sync().go()
+
+
+@scenario("SQL PREPARE")
+def test_an_execute_is_described_on_every_connection(s):
+    a = s.client("a")
+    a.q("PREPARE p AS SELECT 'four'::text")
+    a.parse("e", "EXECUTE p").sync().go()
+    for _ in range(2):
+        a.describe("S", "e").sync().go()
+        a.describe("S", "e").bind("", "e").execute().sync().go()
 
 
 @scenario("SQL PREPARE")
