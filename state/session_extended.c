@@ -222,6 +222,14 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, (const char *)buf_head(&set));
 		buf_release(&set);
 		return;
+	case STMT_RESET:
+		if (!row->name || !settings_get(s->base, row->name) || !sql_put_set(&set, row->name, settings_get(s->base, row->name)))
+			return;
+		p->substitute = p->text[row->at] == 'R' || p->text[row->at] == 'r' ? SUB_RESET : SUB_SET_DEFAULT;
+		buf_u8(&set, 0);
+		put_tail(p, (const char *)buf_head(&set));
+		buf_release(&set);
+		return;
 	case STMT_DISCARD_PLANS:
 		p->substitute = SUB_DISCARD_PLANS;
 		put_tail(p, NOTHING_SQL);

@@ -152,6 +152,23 @@ def test_reset_goes_back_to_the_options(s):
     a.q("SHOW my.a")
 
 
+@scenario("startup parameters", args={
+    "RESET": ("RESET TIME ZONE", "RESET DateStyle"), "TO DEFAULT": ("SET TIME ZONE DEFAULT", "SET DateStyle TO DEFAULT"),
+})
+def test_reset_in_one_batch_with_half_a_datestyle(s, zone, style):
+    """What is left of DateStyle only PostgreSQL can tell: of the other setting it is not asked."""
+    a = s.client("a", TimeZone="Europe/Paris", DateStyle="SQL, DMY", search_path="s3")
+    a.q("SET TimeZone = 'Asia/Tokyo'; SET search_path = s1")
+    a.parse("", "SET SESSION DateStyle = 'German'").bind().execute().parse("", zone).bind().describe().execute() \
+        .parse("", "RESET search_path").bind().execute().sync().go()
+    a.q("SHOW TimeZone; SHOW DateStyle; SHOW search_path")
+    a.parse("r", style).bind("", "r").execute().parse("", "SHOW DateStyle").bind().execute().sync().go()
+    a.q("BEGIN")
+    a.parse("", "SET DateStyle = 'YMD'").bind().execute().bind("", "r").execute().parse("", "SELECT 1/0").bind().execute().sync().go()
+    a.bind("", "r").execute().sync().go()
+    a.q("ROLLBACK; SHOW DateStyle; SHOW TimeZone")
+
+
 RESETS = {"RESET": "RESET %s", "SET TO DEFAULT": "SET %s TO DEFAULT", "RESET ALL": "RESET ALL --%s"}
 STARTED_WITH = {
     "work_mem": ("5MB", "7MB"), "search_path": ("s2, \"odd, \"\"name\"\" 'quoted' \\\"", "s1"), "my.own": ("it's \\ mine", "x"),
