@@ -37,6 +37,7 @@ struct owed {
 	bool taken;	/* PARSE of a name that `stmt` has: PostgreSQL will refuse it */
 	struct stmt *stmt; /* PARSE, BIND, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
 	struct unnamed_stmt *before; /* PARSE, CLOSE, QUERY: what the unnamed statement was; owned; NULL: there was none, or nothing can skip this */
+	uint64_t unnamed_was; /* likewise: the backend's (struct backend), to be again if this is skipped; 0: not known */
 	uint32_t shift_at;   /* PARSE: from this byte of what was sent on… */
 	int32_t shift_delta; /* …everything stands so many bytes further than the client wrote it */
 	char *name;	/* PARSE, BIND, INVENTED: what the client calls it; owned */

@@ -126,19 +126,25 @@ static enum session_verdict ensure_usable(struct session *s, struct stmt *st)
 	return SESSION_DROP;
 }
 
+/* What o answers for makes another the backend's unnamed statement. */
+static void unnamed_becomes(struct backend *b, struct owed *o, uint64_t serial)
+{
+	o->unnamed = true;
+	o->unnamed_was = b->unnamed == UNNAMED_UNKNOWN ? 0 : b->unnamed;
+	b->unnamed = serial;
+}
+
 /* The unnamed statement on the backend is this client's, or none if it has none. */
 static enum session_verdict ensure_unnamed(struct session *s)
 {
 	struct backend *b = s->backend;
 	struct unnamed_stmt *u = &s->unnamed;
-	struct owed *o;
 
 	if (b->unnamed == u->serial)
 		return SESSION_NEXT;
 	if (!u->serial) {
-		ledger_push(&b->owed, OWED_CLOSE, true)->unnamed = true;
+		unnamed_becomes(b, ledger_push(&b->owed, OWED_CLOSE, true), 0);
 		send_close_stmt(s, "");
-		b->unnamed = 0;
 		return SESSION_NEXT;
 	}
 	if (b->status != 'E' && (s->txn.local_unknown || settings_meaning(u->at_parse) != settings_meaning(s->effective))) {
@@ -146,9 +152,7 @@ static enum session_verdict ensure_unnamed(struct session *s)
 		return SESSION_HOLD;
 	}
 	send_parse(s, "", buf_head(&u->tail), buf_len(&u->tail));
-	o = ledger_push(&b->owed, OWED_PARSE, true);
-	o->unnamed = true;
-	b->unnamed = u->serial;
+	unnamed_becomes(b, ledger_push(&b->owed, OWED_PARSE, true), u->serial);
 	return SESSION_NEXT;
 }
 
@@ -332,10 +336,9 @@ static void parse_unnamed(struct session *s, struct parse *p)
 		buf_add(&u->given, p->given, p->given_len);
 	send_parse(s, "", p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
-	o->unnamed = true;
+	unnamed_becomes(s->backend, o, u->serial);
 	o->before = before;
 	shifted(o, p);
-	s->backend->unnamed = u->serial;
 }
 
 /* The name is taken: PostgreSQL itself shall say so, after whatever else it finds wrong. */
@@ -461,10 +464,9 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 	s->unnamed.effects = effects_opaque();
 	s->unnamed.at_parse = settings_retain(s->effective);
 	s->pins |= PIN_STATEMENT;
-	s->backend->unnamed = s->unnamed.serial;
 	s->backend->batch = true;
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
-	o->unnamed = true;
+	unnamed_becomes(s->backend, o, s->unnamed.serial);
 	o->before = before;
 	s->counters->client_parses++;
 	s->counters->server_parses++;
@@ -734,9 +736,8 @@ static enum session_verdict on_close(struct session *s, const struct client_mess
 		before = unnamed_replaced(s);
 	o = ledger_push(&b->owed, OWED_CLOSE, false);
 	if (m->body[0] == 'S' && !*name) {
-		o->unnamed = true;
+		unnamed_becomes(b, o, 0);
 		o->before = before;
-		b->unnamed = 0;
 	} else if (m->body[0] == 'P') {
 		portal_drop(s, name);
 		s->txn.observe |= TOUCH_DROP; /* it may have been a held cursor's */

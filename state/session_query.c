@@ -397,9 +397,12 @@ static void query_began(struct session *s)
 {
 	struct backend *b = s->backend;
 	struct unnamed_stmt *before = unnamed_replaced(s); /* a simple Query ends the unnamed statement */
+	struct owed *o;
 
+	o = ledger_push(&b->owed, OWED_QUERY, false);
+	o->before = before;
+	o->unnamed_was = b->unnamed == UNNAMED_UNKNOWN ? 0 : b->unnamed;
 	b->unnamed = 0;
-	ledger_push(&b->owed, OWED_QUERY, false)->before = before;
 	s->await_ready = true;
 }
 

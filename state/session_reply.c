@@ -29,6 +29,12 @@ void session_reply_done(struct session *s)
 		ledger_flush_invented(s);
 }
 
+/* One that was skipped left the backend's unnamed statement as it was; one that failed, or was ours, who knows. */
+static uint64_t unnamed_left(const struct owed *o, bool skipped)
+{
+	return skipped && o->unnamed_was ? o->unnamed_was : UNNAMED_UNKNOWN;
+}
+
 /* PostgreSQL did not run this message: what it had presumed isn't so. One that failed has ended the unnamed statement that it was
  * to replace, one that was skipped has not. */
 static void undo(struct session *s, struct owed *o, bool skipped)
@@ -43,7 +49,7 @@ static void undo(struct session *s, struct owed *o, bool skipped)
 		if (o->name && !o->taken && names_find(&s->names, o->name) == o->stmt)
 			names_remove(&s->names, o->name);
 		if (o->unnamed) {
-			b->unnamed = UNNAMED_UNKNOWN;
+			b->unnamed = unnamed_left(o, skipped);
 			if (!o->ours && skipped)
 				unnamed_restore(s, o);
 			else if (!o->ours)
@@ -54,13 +60,13 @@ static void undo(struct session *s, struct owed *o, bool skipped)
 		if (o->on_set)
 			set_add(&b->prepared, o->stmt);
 		if (o->unnamed) {
-			b->unnamed = UNNAMED_UNKNOWN;
+			b->unnamed = unnamed_left(o, skipped);
 			if (!o->ours)
 				unnamed_restore(s, o);
 		}
 		break;
 	case OWED_QUERY: /* in the middle of a batch */
-		b->unnamed = UNNAMED_UNKNOWN;
+		b->unnamed = unnamed_left(o, skipped);
 		unnamed_restore(s, o);
 		query_clear(s);
 		s->await_ready = false;

@@ -502,6 +502,21 @@ def test_one_that_was_skipped_replaces_nothing(s):
 
 
 @scenario("unnamed statement")
+def test_the_one_before_a_skipped_parse_in_a_failed_transaction(s):
+    """It is there as it was: PostgreSQL looks at its parameters before it refuses to run it."""
+    a = s.client("a")
+    a.parse("", "BEGIN").bind().execute().execute().parse("", "SELECT 1").query("SELECT 2").sync().go()
+    a.bind("c9", "", ["990"]).sync().go()
+    a.bind("", "").execute().sync().go()
+    a.q("ROLLBACK")
+    a.q("BEGIN")
+    a.parse("", "ROLLBACK").execute("none").close_("S", "").parse("", "SELECT $1::text").sync().go()
+    a.bind("", "", ["x"]).sync().go()
+    a.bind("", "").execute().sync().go()
+    a.q("SELECT 1")
+
+
+@scenario("unnamed statement")
 def test_unnamed_that_executes_a_name_given_later(s):
     """What EXECUTE names is looked up when it runs."""
     a = s.client("a")
