@@ -591,6 +591,18 @@ static void copy_eats_sync(struct session *s, uint32_t *events)
 	*events |= EVENT_PROGRESS;
 }
 
+/* DISCARD ALL ends the portal that ran it, the no-op in its place does not. */
+static void discard_portal(struct session *s, const char *name)
+{
+	struct buf *out = s->backend->out;
+	size_t mark = msg_begin(out, 'C');
+
+	buf_u8(out, 'P');
+	buf_str(out, name);
+	msg_end(out, mark);
+	ledger_push(&s->backend->owed, OWED_CLOSE, true);
+}
+
 static enum reply_verdict execute_done(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
 {
 	struct portal *p = o->portal;
@@ -603,9 +615,11 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 		verdict = tell_tag(s, p->substitute);
 	}
 	s->backend->copy_in = s->backend->copy_both = false;
-	pop(s);
-	if (!s->backend->owed.count) /* the last that was sent, so the one waited for */
+	if (s->backend->owed.count == 1) /* the last that was sent, so the one waited for */
 		barrier_passed(s, events);
+	if (m->type == 'C' && p && p->substitute == SUB_DISCARD_ALL)
+		discard_portal(s, p->name);
+	pop(s);
 	return verdict;
 }
 

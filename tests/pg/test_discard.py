@@ -130,3 +130,12 @@ def test_discard_plans_ends_what_functions_keep(s, extended):
     a.bind("", "n").execute().sync().go()
     b.q("EXECUTE p")
     say("DROP FUNCTION scratch.shows(text)")
+
+
+@scenario("reset batches")
+def test_its_portal_ends_with_it(s):
+    a = s.client("a", search_path="s4, public")
+    a.parse("", "DISCARD ALL").bind().execute().execute().sync().go()
+    a.parse("", "DISCARD ALL").bind("c1").execute("c1").bind("c1").execute("c1").close_("P", "c1").sync().go()
+    a.parse("", "DISCARD ALL").bind().execute().describe("P", "").parse("", "SELECT 1").sync().go()
+    a.parse("", "DISCARD ALL").bind().execute().parse("", "SHOW search_path").bind().execute().sync().go()
