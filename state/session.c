@@ -321,8 +321,9 @@ bool session_unlink(struct session *s)
 	s->through_held = false;
 	vacate_forget(s);
 	rules_uncount(s);
-	s->listen.waits = s->listen.marked = s->listen.begins = false;
+	s->listen.waits = s->listen.marked = s->listen.begins = s->listen.behind = false;
 	s->listen.alone = 0;
+	listen_forget_unsent(s);
 	return clean;
 }
 
@@ -769,8 +770,12 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return m->type == 'S' || m->type == 'H' ? SESSION_DROP : copy_message(s, m);
 	if (s->await_ready || s->await_reply || s->await_copy_end)
 		return SESSION_HOLD;
-	if (s->skip || (b && b->skipping))
+	if (s->skip || (b && b->skipping)) {
+		listen_forget_unsent(s);
 		return skip_message(s, m);
+	}
+	if (s->listen.unsent)
+		listen_send_unsent(s, m);
 	if (!b && m->have < m->len && m->have < held_before_linking(m))
 		return SESSION_MORE;
 	if (m->type == 'Q' && rules_show_pin(s, m))

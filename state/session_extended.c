@@ -755,8 +755,10 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
 		return SESSION_VACATE;
 	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&
-	    listen_execute(s, &p->effects->stmts[0]) == SESSION_HOLD)
+	    listen_execute(s, p->effects) == SESSION_HOLD)
 		return SESSION_HOLD;
+	if (!s->listen.unsent)
+		s->listen.behind = true;
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);
 	owed_portal(o, p);
 	b->batch = true;

@@ -214,7 +214,9 @@ enum listen_way listen_way(struct session *s, const struct stmt_effects *row);
  * gives rows. */
 bool listen_write(struct session *s, const struct stmt_effects *row, bool alone, struct buf *out);
 /* By extended protocol, where a no-op was parsed in its stead: what goes ahead of its Execute. NEXT, or HOLD to wait. */
-enum session_verdict listen_execute(struct session *s, const struct stmt_effects *row);
+enum session_verdict listen_execute(struct session *s, const struct effects *e);
+void listen_send_unsent(struct session *s, const struct client_message *m); /* ahead of m, which is about to be sent */
+void listen_forget_unsent(struct session *s); /* PostgreSQL skips to Sync, or the backend is gone */
 void listen_discarded(struct session *s); /* DISCARD ALL has succeeded */
 /* ReadyForQuery in idle has come for a session that listens. True: it is written later, by listen_go_on(). */
 bool listen_holds_ready(struct session *s);

@@ -109,13 +109,13 @@ bool listen_write(struct session *s, const struct stmt_effects *row, bool alone,
 	return alone;
 }
 
-static void send_marker(struct session *s, const struct stmt_effects *row)
+static void send_marker(struct session *s, const struct stmt_effects *row, bool alone)
 {
 	char payload[MARKER_MAX];
 	struct buf sql = { 0 };
 
 	row_marker(s, row, payload);
-	if (s->backend->status == 'I') {
+	if (alone) {
 		send_own_with(s, "SELECT pg_catalog.pg_notify($1,$2)", channels_marker(s->channels), payload);
 		return;
 	}
@@ -140,15 +140,44 @@ static void send_itself(struct session *s, const struct stmt_effects *row)
 	s->txn.observe |= row->kind == STMT_LISTEN ? TOUCH_LISTEN : TOUCH_DROP;
 }
 
-enum session_verdict listen_execute(struct session *s, const struct stmt_effects *row)
+void listen_forget_unsent(struct session *s)
 {
+	if (s->listen.unsent)
+		effects_release(s->listen.unsent);
+	s->listen.unsent = NULL;
+}
+
+/* What the client says next tells whether the LISTEN was all of its batch: behind a snapshot no BEGIN ISOLATION LEVEL may
+ * follow, nor SET TRANSACTION. */
+void listen_send_unsent(struct session *s, const struct client_message *m)
+{
+	if (m->type == 'H')
+		return;
+	send_marker(s, &s->listen.unsent->stmts[0], m->type == 'S' && !s->listen.behind);
+	listen_forget_unsent(s);
+}
+
+static void marker_later(struct session *s, const struct effects *e)
+{
+	if (s->backend->status != 'I') {
+		send_marker(s, &e->stmts[0], false);
+		return;
+	}
+	s->listen.unsent = effects_retain(e);
+	s->listen.marked = true;
+}
+
+enum session_verdict listen_execute(struct session *s, const struct effects *e)
+{
+	const struct stmt_effects *row = &e->stmts[0];
+
 	switch (listen_way(s, row)) {
 	case LISTEN_WAIT:
 		return SESSION_HOLD;
 	case LISTEN_MARKED:
 		if (row->kind != STMT_LISTEN && s->pins & PIN_LISTEN)
 			send_itself(s, row);
-		send_marker(s, row);
+		marker_later(s, e);
 		break;
 	case LISTEN_PLAIN:
 		if (row->kind == STMT_LISTEN || s->pins & PIN_LISTEN)

@@ -320,7 +320,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
-	s->skip = false;
+	s->skip = s->listen.behind = false;
 	barrier_passed(s, events);
 	*events |= EVENT_READY | EVENT_PROGRESS;
 	s->counters->queries++;

@@ -303,3 +303,22 @@ def test_what_comes_in_the_transaction_that_begins_to_listen(s):
     a.q("BEGIN; NOTIFY news, '1'; COMMIT; BEGIN; NOTIFY news, '2'")
     a.q("COMMIT AND CHAIN")
     a.q("COMMIT")
+
+
+@scenario("LISTEN")
+def test_in_a_pipeline_with_transactions_of_their_own_properties(s):
+    """LISTEN takes no snapshot: what follows in its batch may still say which one it wants."""
+    a = s.client("a")
+    a.parse("", "LISTEN news").bind().execute().parse("", "BEGIN ISOLATION LEVEL REPEATABLE READ").bind().execute().sync().go()
+    a.q("SHOW transaction_isolation; NOTIFY news, 'one'; COMMIT")
+    a.parse("", "BEGIN").bind().execute().parse("", "LISTEN more").bind().execute().sync().go()
+    a.q("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; NOTIFY more, 'two'; COMMIT")
+    a.parse("", "UNLISTEN news").bind().execute().flush().parse("", "LISTEN third").bind().execute().query("BEGIN ISOLATION LEVEL SERIALIZABLE").go()
+    a.q("NOTIFY news, 'nobody'; NOTIFY third, 'three'; COMMIT")
+    a.parse("", "LISTEN news").bind().execute().parse("", "NOTIFY news, 'four'").bind().execute().sync().go()
+    a.parse("", "LISTEN fourth").bind().execute().parse("", "SELECT 1/0").bind().execute().parse("", "LISTEN fifth").sync().go()
+    a.parse("", "LISTEN fourth").bind().execute().execute("none").parse("", "LISTEN fifth").sync().go()
+    a.q("NOTIFY fourth, 'nobody'; NOTIFY fifth, 'nobody'; NOTIFY more, 'five'")
+    a.parse("", "UNLISTEN *").bind().execute().parse("", "BEGIN ISOLATION LEVEL SERIALIZABLE").bind().execute().sync().go()
+    a.q("COMMIT")
+    a.q("NOTIFY more, 'nobody'")
