@@ -113,7 +113,7 @@ san: ## units, corpora and the tests that stress most, under AddressSanitizer an
 deps: ## install what is missing on Debian 12, as root or with sudo
 	@tests/deps.sh
 
-test: ## all tests, what they need installed: check, pg, fuzz for a short while, san
+test: ## all tests, what they need installed: check, sim, pg, red, fuzz and differential for a short while, san
 	@tests/deps.sh build test fuzz
 	@$(MAKE) --no-print-directory DEV=1 all
 	@$(MAKE) --no-print-directory DEV=1 check
@@ -121,6 +121,7 @@ test: ## all tests, what they need installed: check, pg, fuzz for a short while,
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory DEV=1 san
 	@$(MAKE) --no-print-directory DEV=1 red
+	@$(MAKE) --no-print-directory DEV=1 SEED=1 SECONDS=30 PROGRAMS=100000 differential
 	@$(MAKE) --no-print-directory DEV=1 pg
 
 demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or direct; KEEP=1: leave it up)
