@@ -155,7 +155,7 @@ struct session {
 		uint64_t alone;	    /* one that is a transaction of its own: its number; 0: not so */
 		uint64_t discard_before; /* DISCARD ALL has succeeded: what earlier markers have brought is to go */
 		const struct effects *unsent; /* Execute of this LISTEN or UNLISTEN was sent: its marker goes ahead of the next message; a reference */
-		bool behind;	    /* something was executed in the batch before the LISTEN */
+		bool behind;	    /* something was executed in this batch; not counting a LISTEN that may be all of it */
 		bool begins;	    /* a marker is to go ahead of the next message */
 		bool said;	    /* session_said_notify() */
 		bool waits;	    /* ReadyForQuery is held back… */

@@ -213,7 +213,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_DISCARD_ALL:
-		if (s->backend->status != 'I' || s->backend->batch || s->pins)
+		if (*p->name || s->backend->status != 'I' || s->backend->batch || s->pins) /* a named one may run in a transaction */
 			return;
 		p->substitute = SUB_DISCARD_ALL;
 		put_tail(p, NOTHING_SQL);
@@ -332,7 +332,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	u->effects = effects_retain(p->effects);
 	u->watched = watch_seen(s);
 	buf_reset(&u->given);
-	if (executes(p->effects))
+	if (executes(p->effects) || p->substitute == SUB_DISCARD_ALL)
 		buf_add(&u->given, p->given, p->given_len);
 	send_parse(s, "", p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
@@ -432,13 +432,16 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 	return SESSION_NEXT;
 }
 
-/* Likewise the unnamed one. */
+/* Likewise the unnamed one. A DISCARD ALL that was PostgreSQL's to do, or not, when it was parsed may be otherwise now. */
 static void unnamed_of_today(struct session *s)
 {
 	struct unnamed_stmt *u = &s->unnamed;
 	struct parse p = { .name = "" };
 
-	if (!u->serial || u->unkept || !executes(u->effects) || names_find(&s->names, u->effects->stmts[0].name) == u->target)
+	if (!u->serial || u->unkept)
+		return;
+	if (u->substitute == SUB_DISCARD_ALL ? s->backend->status == 'I' && !s->pins && !s->listen.behind :
+	    !executes(u->effects) || names_find(&s->names, u->effects->stmts[0].name) == u->target)
 		return;
 	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given))) {
 		stmt_release(u->target);
@@ -757,8 +760,8 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&
 	    listen_execute(s, p->effects) == SESSION_HOLD)
 		return SESSION_HOLD;
-	if (!s->listen.unsent)
-		s->listen.behind = true;
+	if (!s->listen.unsent) /* DISCARD ALL commits at once */
+		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);
 	owed_portal(o, p);
 	b->batch = true;
