@@ -24,7 +24,7 @@ struct line_key {
 	STATE_KEY(line, "state_settings", SETTINGS, carried_words), STATE_KEY(line, "state_role", ROLE, carried_words), \
 	STATE_KEY(line, "state_prepared", PREPARED, carried_words), STATE_KEY(line, "state_cursor", CURSOR, pinned_words), \
 	STATE_KEY(line, "state_lock", LOCK, pinned_words), STATE_KEY(line, "state_temp", TEMP, pinned_words), \
-	STATE_KEY(line, "state_listen", LISTEN, shared_words), STATE_KEY(line, "state_sequence", SEQUENCE, refused_words), \
+	STATE_KEY(line, "state_listen", LISTEN, shared_words), STATE_KEY(line, "state_sequence", SEQUENCE, pinned_words), \
 	STATE_KEY(line, "state_opaque", OPAQUE, carried_words), STATE_KEY(line, "state_session_state", SESSION, pinned_words), \
 	{ "state_functions", KEY_FUNCTIONS, offsetof(line, rules.state_functions), false, NULL },        \
 	{ "stateless_functions", KEY_FUNCTIONS, offsetof(line, rules.stateless_functions), false, NULL }, \

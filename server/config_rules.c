@@ -39,13 +39,6 @@ const struct config_word shared_words[] = {
 	{ NULL, 0, NULL },
 };
 
-const struct config_word refused_words[] = {
-	{ "default", RULE_DEFAULT, NULL },
-	{ "refuse", RULE_REFUSE, NULL },
-	{ "ignore", RULE_IGNORE, NULL },
-	{ NULL, 0, NULL },
-};
-
 static const struct {
 	const char *name; /* first: config_nearest() */
 	int kind;

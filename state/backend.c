@@ -44,5 +44,6 @@ void backend_wiped(struct backend *b)
 	set_clear(&b->prepared);
 	b->kept = 0;
 	b->unnamed = 0;
+	b->sequences = 0;
 	b->left &= 1u << RULE_OPAQUE | 1u << RULE_SESSION;
 }

@@ -19,6 +19,8 @@ struct session;
 
 #define UNNAMED_UNKNOWN UINT64_MAX /* whose it is, or whether there is one, isn't known: no client's */
 
+#define SEQUENCES_MANY UINT64_MAX
+
 /* Numbers of settings for which a SELECT stays prepared, plus one. */
 enum { BACKEND_KEPT = 9 };
 
@@ -35,6 +37,7 @@ struct backend {
 	unsigned kept;		/* pgporter's own prepared statements, a bit each (state/session_apply.c); 0: none, or not known */
 	struct ledger owed;
 	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none; UNNAMED_UNKNOWN */
+	uint64_t sequences;	/* serial of the only session that has used it since DISCARD SEQUENCES; 0: none has; SEQUENCES_MANY */
 	uint64_t plans;		/* serial of the DISCARD PLANS after which all plans here were made */
 	char status;		/* of the last ReadyForQuery: I, T or E */
 	bool batch;		/* extended messages were sent since the last Sync */

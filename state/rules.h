@@ -29,7 +29,7 @@ enum rule_action {
 	K(LOCK, lock, PIN, REFUSE)               \
 	K(TEMP, temp, PIN, REFUSE)               \
 	K(LISTEN, listen, CARRY, CARRY)            \
-	K(SEQUENCE, sequence, IGNORE, REFUSE)        \
+	K(SEQUENCE, sequence, PIN, REFUSE)        \
 	K(OPAQUE, opaque, CARRY, CARRY)            \
 	K(SESSION, session_state, PIN, REFUSE)
 

@@ -35,6 +35,8 @@ const char *pin_reason_name(enum pin_reason reason)
 		return "whole session";
 	case PIN_START:
 		return "startup parameters";
+	case PIN_SEQUENCE:
+		return "sequence value";
 	}
 	return "?";
 }
@@ -292,6 +294,7 @@ void session_link(struct session *s, struct backend *b)
 	b->session = s;
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
+	sequence_linked(s);
 	settings_assign(&s->txn.reported, b->reported);
 }
 
@@ -302,6 +305,7 @@ bool session_unlink(struct session *s)
 
 	if (!b)
 		return true;
+	s->pins &= ~(uint32_t)PIN_SEQUENCE; /* the next one discards the numbers if it minds */
 	clean = session_releasable(s) && !b->spoilt;
 	if (s->through)
 		clean = b->status == 'I' && !b->copy_in && !b->copy_both && !s->ready_owed && !s->task && !b->owed.count && !b->batch;
@@ -490,8 +494,12 @@ static enum session_verdict call_message(struct session *s, const struct client_
 		s->backend->left = ~0u;
 	if (s->carry && (m->len < 4 || !function_harmless((uint32_t)m->body[0] << 24 | (uint32_t)m->body[1] << 16 |
 							     (uint32_t)m->body[2] << 8 | m->body[3]))) {
-		if (!rules_allow_text(s, effects_opaque(), false, false, &why))
+		uint32_t found = rules_kinds(s, effects_opaque()) | (m->len >= 4 && sequence_function(be32(m->body)) ? 1u << RULE_SEQUENCE : 0);
+
+		if (!rules_allow(s, found, &why))
 			return rules_refuse(s, m, &why);
+		if (!sequence_asked(s, found))
+			return SESSION_HOLD;
 		effects_sent(s, effects_opaque(), NULL, false);
 		s->backend->spoilt = s->backend->spoilt || !(rules_ignored_touches(s) & TOUCH_OPAQUE);
 		session_remember_text(s, "function call message", 21);
@@ -639,7 +647,7 @@ static const struct settings *settings_for(struct session *s, const struct clien
 }
 
 /* A change of authorization reports two parameters, in an order that would show what a flight ahead of it has changed; and
- * a statement about a database may have to wait, with nothing under way. */
+ * a statement about a database, or for a sequence's number, may have to wait, with nothing under way. */
 static bool must_not_follow(struct session *s, const struct client_message *m)
 {
 	const char *text = (const char *)m->body;
@@ -655,7 +663,7 @@ static bool must_not_follow(struct session *s, const struct client_message *m)
 	if (!end)
 		return false;
 	e = session_effects_of(s, text, (size_t)(end - text));
-	found = e->flags & TOUCH_DATABASE;
+	found = e->flags & TOUCH_DATABASE || sequence_holds(s, e);
 	for (size_t i = 0; i < e->n && !found; i++)
 		found = e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization");
 	effects_release(e);
@@ -790,6 +798,8 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		task_discard_plans(s);
 		return SESSION_HOLD;
 	}
+	if (m->type != 'S' && m->type != 'H' && !sequence_ready(s))
+		return SESSION_HOLD;
 	if (m->type != 'S' && m->type != 'H' && !backend_ready(s, m))
 		return SESSION_HOLD;
 	return linked_message(s, m);

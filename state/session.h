@@ -28,11 +28,23 @@
 #include "state/rules.h"
 #include "state/settings.h"
 
+/* Clients that have asked for currval() or lastval(): database, user and application_name, each with its NUL. */
+enum { SEQUENCE_KINDS_MAX = 128 };
+struct sequence_kind {
+	uint64_t hash;
+	char text[3 * 64];
+};
+struct sequence_kinds {
+	struct sequence_kind list[SEQUENCE_KINDS_MAX];
+	size_t learnt; /* all in all; the latest are kept */
+};
+
 /* What all sessions of a worker share; borrowed by sessions and backends. */
 struct session_store {
 	struct settings_store *settings;
 	struct stmt_store *stmts;
 	struct effects_memory *effects;
+	struct sequence_kinds sequences;
 	uint64_t last_serial;
 };
 
@@ -64,8 +76,9 @@ enum pin_reason {
 	PIN_HAND = 1 << 10,     /* SET pgporter.pin = on */
 	PIN_WHOLE = 1 << 11,    /* by rule: this user or application_name */
 	PIN_START = 1 << 12,    /* its backend was started with parameters of its own */
+	PIN_SEQUENCE = 1 << 13, /* its backend has the numbers of its own nextval() and nobody else's */
 };
-enum { PIN_REASONS = 13 };
+enum { PIN_REASONS = 14 };
 /* "cursor", "advisory lock", … for one bit. */
 const char *pin_reason_name(enum pin_reason reason);
 
@@ -103,7 +116,7 @@ enum {
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN, TASK_SEQUENCE };
 
 /* Why a rule sends a statement back, or ends a session. */
 enum { RULE_TEXT = 320 };
@@ -228,6 +241,16 @@ struct session {
 		struct buf text;
 		bool held, failed; /* failed: in the client's eyes it is an aborted one by now */
 	} begin;
+
+	/* state/session_sequence.c */
+	struct {
+		const struct backend *on; /* the last one it has sent anything to; compared only */
+		bool spread;		  /* and others before, so that its numbers may be anywhere */
+		bool looked;		  /* whether its kind is learnt, since it was linked */
+		bool looked_now;	  /* a task is under way for that */
+		bool given_up;		  /* its last statement was DISCARD SEQUENCES */
+		bool pins;		  /* once the task is done */
+	} sequence;
 
 	uint32_t pins;	     /* PIN_… */
 	uint32_t pins_settled; /* when the last transaction was over */

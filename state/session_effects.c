@@ -228,7 +228,8 @@ static void discarded_all(struct session *s)
 	listen_discarded(s);
 	session_forget_all(s);
 	settings_assign(&s->settings, s->want);
-	s->pins &= ~(uint32_t)PIN_OPAQUE;
+	s->pins &= ~(uint32_t)(PIN_OPAQUE | PIN_SEQUENCE);
+	s->sequence.looked = false;
 }
 
 static void flags_apply(struct session *s, const struct stmt_effects *row, uint32_t flags, const struct portal *p,
@@ -278,6 +279,7 @@ static void substitute_apply(struct session *s, const struct stmt_effects *row, 
 	case SUB_DISCARD_ALL:
 		listen_discarded(s);
 		session_forget_all(s);
+		sequence_given_up(s, true);
 		settings_assign(&s->settings, s->want);
 		break;
 	case SUB_DISCARD_PLANS:
@@ -317,6 +319,9 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		break;
 	case STMT_DISCARD_ALL:
 		discarded_all(s);
+		break;
+	case STMT_DISCARD_SEQUENCES:
+		sequence_given_up(s, s->query.effects && s->query.effects->n > 1);
 		break;
 	case STMT_PREPARE:
 		if (!target)

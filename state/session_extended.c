@@ -460,6 +460,8 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 
 	if (!rules_allow(s, rules_kinds(s, effects_opaque()) | 1u << RULE_STATEMENT, &why))
 		return rules_refuse(s, m, &why);
+	if (!sequence_asked(s, rules_kinds(s, effects_opaque())))
+		return SESSION_HOLD;
 	before = unnamed_replaced(s);
 	buf_reset(&s->unnamed.tail);
 	s->unnamed.serial = ++s->store->last_serial;
@@ -511,6 +513,10 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 	if (!rules_allow_text(s, p.effects, *p.name, !*p.name, &why)) {
 		parse_done(&p);
 		return rules_refuse(s, m, &why);
+	}
+	if (!sequence_asked(s, rules_kinds(s, p.effects))) {
+		parse_done(&p);
+		return SESSION_HOLD;
 	}
 	if (executes(p.effects) && s->backend->status != 'E') { /* its result is fixed now, by what it names */
 		verdict = ensure_target(s, p.effects, p.target);
@@ -626,6 +632,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	char backend_name[STMT_NAME_MAX];
 	enum session_verdict verdict;
 	struct rule_refusal why;
+	const struct effects *bound;
 	struct stmt *st;
 
 	if (!name)
@@ -638,8 +645,11 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		watch_refresh_unnamed(s);
 	if (m->have < m->len && m->len <= SQL_HOLD_MAX && wants_values(*name ? st ? st->effects : NULL : s->unnamed.effects))
 		return SESSION_MORE;
-	if (!rules_allow_bound(s, *name ? st ? st->effects : NULL : s->unnamed.effects, &why))
+	bound = *name ? st ? st->effects : NULL : s->unnamed.effects;
+	if (!rules_allow_bound(s, bound, &why))
 		return rules_refuse(s, m, &why);
+	if (bound && !sequence_asked(s, rules_kinds(s, bound)))
+		return SESSION_HOLD;
 	if (!*name) {
 		unnamed_of_today(s);
 		verdict = ensure_unnamed(s);

@@ -112,6 +112,20 @@ void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_reported_only(struct session *s); /* nothing is read: what PostgreSQL reports is carried, as PgBouncer does */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_sequence.c */
+void sequence_linked(struct session *s);
+/* Before a message: numbers of others are gone from the backend of a client that is known to ask for them. Returns false
+ * while that is under way. */
+bool sequence_ready(struct session *s);
+/* Before a text with these kinds of state, which rules have allowed; likewise. */
+bool sequence_asked(struct session *s, uint32_t found);
+bool sequence_holds(struct session *s, const struct effects *e); /* it will hold this one */
+bool sequence_function(uint32_t oid); /* that a function-call message calls */
+void sequence_discarded(struct session *s, bool failed);
+/* DISCARD SEQUENCES has succeeded. elsewhere: was answered, and did not run where the numbers are. */
+void sequence_given_up(struct session *s, bool elsewhere);
+uint32_t sequence_settled(struct session *s, uint32_t pins); /* the pins that remain */
+
 /* session_through.c */
 void through_note(struct session *s, const struct client_message *m); /* a message of the client's goes by */
 void through_forget(struct session *s);
@@ -190,6 +204,7 @@ enum session_verdict rules_refuse(struct session *s, const struct client_message
 /* SHOW pgporter.pin of a client that has never set it, where PostgreSQL knows no such parameter: answered here. */
 bool rules_show_pin(struct session *s, const struct client_message *m);
 bool rules_whole_session(const struct session *s);
+bool rules_room(struct session *s); /* for one more pin, which is then taken */
 /* What SQL calls prepared statements is left on the backend it happens on. */
 static inline bool rules_leave_prepared(const struct session *s)
 {

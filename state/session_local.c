@@ -93,6 +93,7 @@ static void answer_statement(struct session *s, const struct stmt_effects *row, 
 	switch (row->kind) {
 	case STMT_DISCARD_ALL:
 		session_forget_all(s);
+		sequence_given_up(s, true);
 		answer_tag(s, "DISCARD ALL");
 		break;
 	case STMT_DISCARD_PLANS:
@@ -100,6 +101,7 @@ static void answer_statement(struct session *s, const struct stmt_effects *row, 
 		answer_tag(s, "DISCARD PLANS");
 		break;
 	case STMT_DISCARD_SEQUENCES:
+		sequence_given_up(s, true);
 		answer_tag(s, "DISCARD SEQUENCES");
 		break;
 	case STMT_DISCARD_TEMP:

@@ -420,6 +420,8 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
+	if (!sequence_asked(s, rules_kinds(s, e)))
+		return SESSION_HOLD;
 	query_clear(s);
 	if (e->n && needs_rewrite(s, e))
 		verdict = query_rewritten(s, e, text, m->len - 1);
@@ -457,6 +459,8 @@ static enum session_verdict query_opaque(struct session *s, const struct client_
 
 	if (!rules_allow_text(s, effects_opaque(), false, false, &why))
 		return rules_refuse(s, m, &why);
+	if (!sequence_asked(s, rules_kinds(s, effects_opaque())))
+		return SESSION_HOLD;
 	query_clear(s);
 	s->query.effects = effects_opaque();
 	effects_sent(s, s->query.effects, NULL, false);

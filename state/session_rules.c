@@ -56,7 +56,7 @@ static const struct {
 	{ TOUCH_LOCK, BIT(LOCK), PIN_LOCK, "session advisory locks" },
 	{ TOUCH_TEMP, BIT(TEMP), PIN_TEMP, "temporary objects" },
 	{ TOUCH_LISTEN, BIT(LISTEN), PIN_LISTEN, "LISTEN" },
-	{ TOUCH_SEQUENCE, BIT(SEQUENCE), 0, "currval() and lastval()" },
+	{ TOUCH_SEQUENCE, BIT(SEQUENCE), PIN_SEQUENCE, "currval() and lastval()" },
 	{ TOUCH_OPAQUE, BIT(OPAQUE), PIN_OPAQUE, "DO, CALL and statements that can't be read" },
 	{ TOUCH_SESSION, BIT(SESSION), PIN_SESSION, "state that only the session's end undoes (LOAD, setseed() and the like)" },
 	{ TOUCH_SETTINGS_UNKNOWN, BIT(COMPUTED), PIN_OPAQUE, "set_config() of a computed name" },
@@ -552,6 +552,7 @@ static void settle_pins(struct session *s, uint32_t *events)
 		pins = s->rules->pin & BIT(PREPARED) && s->names.count ? pins | PIN_PREPARED : pins & ~(uint32_t)PIN_PREPARED;
 	if (rules_whole_session(s))
 		pins |= PIN_WHOLE;
+	pins = sequence_settled(s, pins);
 	fresh = pins & ~told;
 	if (pins != was && !was && pins & PINS_BY_RULE)
 		memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
@@ -568,6 +569,14 @@ static void settle_pins(struct session *s, uint32_t *events)
 		say_too_many(s, 0, &why), broken(s, &why, events);
 	else
 		count_pin(s);
+}
+
+bool rules_room(struct session *s)
+{
+	if (limit_reached(s))
+		return false;
+	count_pin(s);
+	return true;
 }
 
 /* Most transactions leave nothing, and had nothing. */

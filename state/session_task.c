@@ -417,6 +417,11 @@ void task_finish(struct session *s, uint32_t *events)
 	case TASK_NOTIFY: /* where it failed, what was notified comes when it comes */
 		listen_go_on(s, failed, events);
 		break;
+	case TASK_SEQUENCE:
+		sequence_discarded(s, failed);
+		s->task_failed = failed;
+		s->task_stmt_failed = false;
+		break;
 	case TASK_NAMES:
 		s->task_failed = failed;
 		s->task_stmt_failed = false;

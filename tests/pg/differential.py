@@ -253,6 +253,10 @@ def _listen(c, rng):
     c.q("UNLISTEN *")
 
 
+def _sequences(c, rng):
+    c.q("SELECT nextval('public.drawn')")
+
+
 def _reset(c, rng):
     c.q(rng.choice(["DISCARD ALL", "RESET ALL", "DEALLOCATE ALL", "DISCARD PLANS"]))
 
@@ -260,10 +264,10 @@ def _reset(c, rng):
 # What a stranger asks while all backends are taken: were it served on one of them, a pin would be lost.
 PRESSING = {"cursors": "CLOSE ALL", "locks": "SELECT pg_advisory_unlock_all()", "temp": "DISCARD TEMP",
             "listen": "UNLISTEN *", "settings": "SET search_path = s5", "roles": "SET ROLE r5",
-            "prepared": "DEALLOCATE ALL"}
+            "prepared": "DEALLOCATE ALL", "sequences": "SELECT nextval('public.drawn')"}
 
 KINDS = {"settings": _settings, "roles": _roles, "prepared": _prepared, "unnamed": _unnamed, "temp": _temp,
-         "cursors": _cursors, "locks": _locks, "listen": _listen, "reset": _reset}
+         "cursors": _cursors, "locks": _locks, "listen": _listen, "reset": _reset, "sequences": _sequences}
 
 
 class Noise:
@@ -311,6 +315,8 @@ class Noise:
             chosen = self.rng.sample(self.kinds, min(3, len(self.kinds)))
             if "settings" in self.kinds and self.turn % 3 and "settings" not in chosen:
                 chosen.append("settings")
+            if "sequences" in self.kinds and "sequences" not in chosen:
+                chosen.append("sequences")
             for kind in chosen:
                 KINDS[kind](conn, self.rng)
         except (rawpg.Deadline, rawpg.Gone) as why:

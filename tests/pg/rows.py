@@ -20,6 +20,7 @@ ROWS = {
     "advisory locks": ("locks",),
     "temporary objects": ("temp",),
     "LISTEN": ("listen",),
+    "sequences": ("sequences",),
     "opaque statements": ("settings", "locks", "temp"),
     "reset batches": ("settings", "prepared", "reset"),
     "databases": (),

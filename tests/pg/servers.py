@@ -265,6 +265,7 @@ def app_setup():
         'CREATE TABLE "odd, ""name"" with \'quotes\' \\".t AS SELECT \'in the odd one\'::text AS v',
         'GRANT USAGE ON SCHEMA "odd, ""name"" with \'quotes\' \\" TO PUBLIC',
         'GRANT ALL ON ALL TABLES IN SCHEMA "odd, ""name"" with \'quotes\' \\" TO PUBLIC',
+        "CREATE SEQUENCE drawn", "GRANT ALL ON SEQUENCE drawn TO PUBLIC",
         "CREATE TABLE nums AS SELECT n FROM generate_series(1, 1000) AS n",
         "GRANT ALL ON nums TO PUBLIC",
         "CREATE TABLE tenants (tenant text, v text)",

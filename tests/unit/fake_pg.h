@@ -510,6 +510,8 @@ static bool pg_statement(struct pg *g, const struct pg_run *r, const char *text)
 		pg_tag(g, "RESET");
 	} else if (pg_begins(text, "DISCARD ALL")) {
 		return pg_discard_all(g, r);
+	} else if (pg_begins(text, "DISCARD SEQUENCES")) {
+		pg_tag(g, "DISCARD SEQUENCES");
 	} else if (pg_begins(text, "SHOW ")) {
 		pg_word(text + 5, name);
 		if (r->simple)
