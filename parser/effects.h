@@ -80,6 +80,7 @@ enum {
 	TOUCH_DATABASE = 1 << 15, /* CREATE/DROP/ALTER DATABASE; name is the database, value its TEMPLATE if one is named */
 	TOUCH_LISTED = 1 << 20, /* settings that pg_settings lists may have changed: RESET ALL in a body that can be read */
 	TOUCH_COMMITS = 1 << 21, /* DO, CALL: what it did may be committed though it fails */
+	TOUCH_OWN_VIEWS = 1 << 23, /* names pg_prepared_statements, pg_cursors or the functions behind them */
 	TOUCH_CATALOGUE = 1 << 22, /* functions, triggers, views and the like may be others now */
 };
 

@@ -257,6 +257,11 @@ static void visit(struct reading *r, const ProtobufCMessage *m, unsigned what)
 {
 	if (m->descriptor == &pg_query__func_call__descriptor && (what & WALK_CALLS)) {
 		read_call(r, (const PgQuery__FuncCall *)m);
+	} else if (m->descriptor == &pg_query__range_var__descriptor && what == WALK_CALLS) {
+		const char *name = ((const PgQuery__RangeVar *)m)->relname;
+
+		if (screen_own_view(name, strlen(name)))
+			r->row.flags |= TOUCH_OWN_VIEWS;
 	} else if (m->descriptor == &pg_query__update_stmt__descriptor && (what & WALK_CALLS)) {
 		read_update(r, (const PgQuery__UpdateStmt *)m);
 	} else if (m->descriptor == &pg_query__into_clause__descriptor && (what & WALK_CALLS)) {

@@ -55,6 +55,8 @@ static const struct named pg_functions[] = {
 	PREFIX("pg_replication_origin_", TOUCH_SESSION),
 	EXACTLY("pg_backup_start", TOUCH_SESSION),
 	EXACTLY("pg_start_backup", TOUCH_SESSION),
+	EXACTLY("pg_prepared_statement", TOUCH_OWN_VIEWS),
+	EXACTLY("pg_cursor", TOUCH_OWN_VIEWS),
 };
 
 static bool find(const struct named *t, size_t rows, const char *s, size_t n, uint32_t *flags)
@@ -80,6 +82,11 @@ uint32_t screen_function(const char *name, size_t len)
 	else if (!FIND(pg_functions, name, len, &flags) && contains(name, len, "advisory"))
 		flags = TOUCH_LOCK;
 	return flags;
+}
+
+bool screen_own_view(const char *name, size_t len)
+{
+	return lex_same(name, len, "pg_prepared_statements") || lex_same(name, len, "pg_cursors");
 }
 
 /* Words that matter beside the functions: temporary objects, and views and functions over what pgporter renames. */

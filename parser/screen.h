@@ -26,6 +26,8 @@ enum screen_result screen_exactly(const char *text, size_t len, unsigned lex_mod
  * name's last part, as folded by PostgreSQL; ASCII case is ignored. set_config gives TOUCH_SETTINGS, set_limit
  * (pg_trgm) as well. Functions that run SQL handed to them as a string (query_to_xml, crosstab…) give TOUCH_OPAQUE. */
 uint32_t screen_function(const char *name, size_t len);
+/* A system view that shows what this very session has made: TOUCH_OWN_VIEWS. */
+bool screen_own_view(const char *name, size_t len);
 
 enum {
 	BOUND_BYTES = 64 * 1024,

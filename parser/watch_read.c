@@ -633,6 +633,8 @@ static void read_word(struct reading *r, struct at *at)
 	if (r->t->kind == WATCH_STATEMENT)
 		return;
 	read_function(r, &word, call ? &next : NULL);
+	if (screen_own_view(word.text, word.len))
+		r->always->flags |= TOUCH_OWN_VIEWS;
 	if (!is_body(r) || at->t != TOK_WORD)
 		return;
 	if (at->begins && (r->level || r->t->kind != WATCH_FOREIGN))

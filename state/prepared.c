@@ -316,6 +316,13 @@ void names_each(const struct stmt_names *n, void (*each)(void *arg, struct stmt 
 			each(arg, e->stmt);
 }
 
+void names_each_named(const struct stmt_names *n, void (*each)(void *arg, const char *name, struct stmt *s), void *arg)
+{
+	for (size_t i = 0; i < n->n_buckets; i++)
+		for (struct named_stmt *e = n->buckets[i]; e; e = e->next)
+			each(arg, e->name, e->stmt);
+}
+
 void names_clear(struct stmt_names *n)
 {
 	for (size_t i = 0; i < n->n_buckets; i++)

@@ -97,6 +97,7 @@ bool names_remove(struct stmt_names *n, const char *name);
 /* The first name under which s (by id) is known, or NULL. */
 const char *names_of(const struct stmt_names *n, uint64_t id);
 void names_each(const struct stmt_names *n, void (*each)(void *arg, struct stmt *s), void *arg);
+void names_each_named(const struct stmt_names *n, void (*each)(void *arg, const char *name, struct stmt *s), void *arg);
 void names_clear(struct stmt_names *n); /* and free */
 
 /* ---- a backend's set ---- */

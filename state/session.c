@@ -319,6 +319,8 @@ bool session_unlink(struct session *s)
 	portals_clear(s);
 	query_clear(s);
 	s->task = TASK_NONE;
+	s->views = VIEWS_NONE;
+	s->views_ending = false;
 	s->flight.failed = false;
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;
@@ -365,7 +367,8 @@ bool session_releasable(const struct session *s)
 	const struct backend *b = s->backend;
 
 	return b && !s->through && !s->task && !s->task_failed && !s->await_ready && !s->await_reply && !s->await_copy_end &&
-	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins && !s->vacate;
+	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins && !s->vacate &&
+	       s->views == VIEWS_NONE;
 }
 
 bool session_in_transaction(const struct session *s)
@@ -448,6 +451,8 @@ static enum session_verdict skip_message(struct session *s, const struct client_
 	if (s->backend && (s->backend->batch || s->backend->skipping || s->backend->owed.count))
 		return send_sync(s, m);
 	answer_ready(s, session_status(s));
+	if (s->backend)
+		views_end(s);
 	return SESSION_DROP;
 }
 
@@ -729,6 +734,8 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 	}
 	if (m->type == 'Q' || m->type == 'F') {
 		answer_ready(s, session_status(s));
+		if (s->backend)
+			views_end(s);
 		return SESSION_DROP;
 	}
 	s->skip = true;
@@ -794,6 +801,8 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_HOLD;
 	if (m->type != 'S' && m->type != 'H' && !s->begin.held && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
+	if (m->type != 'S' && m->type != 'H' && !views_gone(s))
+		return SESSION_HOLD;
 	if (m->type != 'S' && m->type != 'H' && plans_stale(s)) {
 		task_discard_plans(s);
 		return SESSION_HOLD;

@@ -116,7 +116,16 @@ enum {
 
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
-enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN, TASK_SEQUENCE };
+enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN,
+		 TASK_SEQUENCE, TASK_SETTLE, TASK_CLEAR, TASK_LAY };
+
+/* The client's statements under its own names, on the backend, for what shows them (state/session_views.c). */
+enum views {
+	VIEWS_NONE,
+	VIEWS_CLEARED, /* nothing else is there, */
+	VIEWS_LAID,    /* and they are: for the message that is held */
+	VIEWS_OLD,     /* which is sent, or can't be: they are to go */
+};
 
 /* Why a rule sends a statement back, or ends a session. */
 enum { RULE_TEXT = 320 };
@@ -258,6 +267,8 @@ struct session {
 	char pin_text[128];  /* beginning of the statement that did it */
 	char last_text[128]; /* …of the last statement that may have */
 
+	enum views views, views_next; /* next: when TASK_CLEAR is done */
+	bool views_ending; /* no message waits for that */
 	enum task_kind task;
 	bool task_failed;    /* its error is the client's: told with the message that was held */
 	bool task_alone;     /* ends with a Sync of its own */

@@ -140,6 +140,12 @@ void send_own(struct session *s, const char *sql, size_t len)
 	send_statement(s, sql, len, NULL, 0);
 }
 
+void send_own_closed(struct session *s)
+{
+	put_close(s, 'S', TASK_STMT);
+	put_close(s, 'P', TASK_STMT);
+}
+
 void send_own_with(struct session *s, const char *sql, const char *first, const char *second)
 {
 	struct change parameters = { first, second };

@@ -327,7 +327,7 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		if (!target)
 			break;
 		names_put(&s->names, row->name, target);
-		if (sub != SUB_PREPARED) /* else it was there when this was parsed, perhaps on another backend */
+		if (sub != SUB_PREPARED && sub != SUB_LAID) /* else it was there when this was parsed, perhaps on another backend */
 			set_add(&s->backend->prepared, target);
 		break;
 	case STMT_EXECUTE:

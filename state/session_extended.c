@@ -770,6 +770,8 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&
 	    listen_execute(s, p->effects) == SESSION_HOLD)
 		return SESSION_HOLD;
+	if (p && p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s))
+		return SESSION_HOLD;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */
 		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);

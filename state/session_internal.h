@@ -20,6 +20,7 @@ enum substitute {
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
 	SUB_LISTEN,	    /* a marker (state/channels.h) */
 	SUB_UNLISTEN,	    /* likewise, or a no-op */
+	SUB_LAID,	    /* PREPARE under the client's own name, where its statements are laid out (state/session_views.c) */
 };
 
 /* A statement without any effect that is allowed in and out of transactions and fails in failed ones. */
@@ -143,6 +144,7 @@ void vacate_forget(struct session *s);
 
 /* session_apply.c */
 void send_own(struct session *s, const char *sql, size_t len); /* a statement of ours, inside a task or among the client's */
+void send_own_closed(struct session *s); /* nothing of it is left to be seen */
 void send_own_with(struct session *s, const char *sql, const char *first, const char *second); /* two text parameters */
 void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local);
 /* The settings go out ahead of the client's next message, as a transaction of their own, and are presumed to be there. */
@@ -239,6 +241,21 @@ void listen_go_on(struct session *s, bool failed, uint32_t *events);
 void listen_look(struct session *s, const void *text, size_t len); /* does a statement that is sent name NOTIFY? */
 bool listen_begin(struct session *s); /* the marker that session_mark_first() promised is on its way: hold */
 void listen_flush(struct session *s); /* the client may read now */
+
+/* session_views.c: views of one's own session */
+/* A text like this shows them, itself or by what it EXECUTEs. */
+bool views_shown(const struct session *s, const struct effects *e);
+/* Before such a text is sent: the backend has what the client has made, under the client's own names. False: not yet, a task is
+ * under way. True: what is sent next has to be that text. */
+bool views_ready(struct session *s);
+/* What is laid out is there for the message at hand, or not at all. */
+static inline bool views_laid(const struct session *s)
+{
+	return s->views == VIEWS_OLD && s->backend->status != 'E';
+}
+bool views_gone(struct session *s); /* ahead of any other message; false: not yet, a task is under way */
+void views_end(struct session *s);  /* likewise, with the transaction over */
+bool views_done(struct session *s, enum task_kind kind, bool failed); /* false: nobody knows what is left there */
 
 /* session_learn.c */
 /* In the middle of a pipeline, and `now` is not all known: starts a task that asks. False: go on. */

@@ -123,6 +123,33 @@ static void step_nothing(struct rewrite *w, struct query_step *step, enum substi
 	w->changed = true;
 }
 
+/* The client's names are the backend's for once. */
+static bool step_laid(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	bool fresh;
+	struct stmt *st;
+
+	if (!views_laid(w->s) || row->kind < STMT_PREPARE || row->kind > STMT_DEALLOCATE_ALL || (row->name && names_ours(row->name)))
+		return false;
+	buf_add(&w->out, w->text + row->at, row->len);
+	st = row->name ? resolve(w, row->name, &fresh) : NULL;
+	if (row->kind == STMT_PREPARE && !st) {
+		step->substitute = SUB_LAID;
+		step->target = sql_stmt_new(w->s, w->text, w->e, row);
+		name_changes(w, row->name, step->target);
+	} else if (row->kind == STMT_EXECUTE && st) {
+		step->target = stmt_retain(st);
+	} else if (row->kind == STMT_DEALLOCATE && st) {
+		step->substitute = SUB_DEALLOCATE;
+		name_changes(w, row->name, NULL);
+	} else if (row->kind == STMT_DEALLOCATE_ALL) {
+		step->substitute = SUB_DEALLOCATE_ALL;
+		w->all_gone = true;
+		w->n_changes = 0;
+	}
+	return true;
+}
+
 static void step_prepare(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
 {
 	bool fresh;
@@ -207,6 +234,8 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 	const char *value;
 	bool fresh, left = rules_leave_prepared(s);
 
+	if (step_laid(w, row, step))
+		return;
 	switch (row->kind) {
 	case STMT_PREPARE:
 		if (left)
@@ -420,7 +449,7 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
-	if (!sequence_asked(s, rules_kinds(s, e)))
+	if (!sequence_asked(s, rules_kinds(s, e)) || (views_shown(s, e) && !views_ready(s)))
 		return SESSION_HOLD;
 	query_clear(s);
 	if (e->n && needs_rewrite(s, e))

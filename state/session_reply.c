@@ -346,6 +346,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 		}
 		if (s->carry && !s->task)
 			rules_settle(s, events);
+		views_end(s);
 	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
 		if (s->txn.outcome)

@@ -345,6 +345,13 @@ void task_tell_error(struct session *s)
 		msg_add(s->to_client, 'E', buf_head(&s->task_error), buf_len(&s->task_error));
 		return;
 	}
+	if (s->views == VIEWS_OLD) {
+		snprintf(text, sizeof text, "could not show this session's prepared statements: %s", message ? message : "?");
+		msg_report(s->to_client, 'E', "ERROR", code ? code : "58000", text,
+			   "pgporter prepares them again, under the session's own names, before a statement that shows them.",
+			   "DEALLOCATE those that are no longer valid.");
+		return;
+	}
 	snprintf(text, sizeof text, "could not restore this session's settings on a server connection: %s", message ? message : "?");
 	msg_report(s->to_client, 'E', "ERROR", code ? code : "58000", text,
 		   "The statement was not executed: pgporter runs nothing under settings other than the client's own.",
@@ -414,6 +421,15 @@ void task_finish(struct session *s, uint32_t *events)
 			*events |= EVENT_BROKEN;
 		}
 		break;
+	case TASK_SETTLE:
+	case TASK_CLEAR:
+	case TASK_LAY:
+		if (views_done(s, kind, failed))
+			break;
+		s->refusal_code = "08006";
+		s->refusal = "could not clear a server connection's prepared statements";
+		*events |= EVENT_BROKEN;
+		break;
 	case TASK_NOTIFY: /* where it failed, what was notified comes when it comes */
 		listen_go_on(s, failed, events);
 		break;
@@ -438,4 +454,6 @@ void task_finish(struct session *s, uint32_t *events)
 		break;
 	}
 	buf_reset(&s->task_rows);
+	if (kind == TASK_OBSERVE || kind == TASK_FORGET)
+		views_end(s);
 }

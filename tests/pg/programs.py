@@ -15,7 +15,7 @@ from player import NAMES, Holding, Step
 WITHOUT = {
     "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
-    "own views": "pg_prepared_statements, pg_cursors and pg_listening_channels() show what is on the server connection",
+    "own views": "pg_listening_channels() shows what is on the server connection, pg_prepared_statements the text of a PREPARE alone",
     "nested names": "EXECUTE of a statement that is itself a PREPARE, EXECUTE, DEALLOCATE or DISCARD",
     "SET LOCAL TO DEFAULT": "it goes to the server's value, not the startup packet's",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",

@@ -23,6 +23,7 @@ ROWS = {
     "sequences": ("sequences",),
     "opaque statements": ("settings", "locks", "temp"),
     "reset batches": ("settings", "prepared", "reset"),
+    "own views": ("prepared",),
     "databases": (),
     "session's end": (),
     "left to PostgreSQL": (),

@@ -309,6 +309,17 @@ static void a_statement_that_does_nothing_but_set_is_told_apart(void **state)
 	}
 }
 
+static void views_of_ones_own_session_are_seen(void **state)
+{
+	ROWS_ARE({ "SELECT * FROM pg_prepared_statements", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "SELECT 1 FROM pg_catalog.\"pg_prepared_statements\" p", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "SELECT (SELECT count(*) FROM PG_CURSORS)", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "SELECT name FROM pg_prepared_statement()", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "WITH c AS (SELECT pg_cursor()) SELECT * FROM c", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "COPY (SELECT name FROM pg_cursors) TO STDOUT", STMT_PLAIN, TOUCH_OWN_VIEWS },
+		 { "TABLE pg_cursors", STMT_PLAIN, TOUCH_OWN_VIEWS }, { "SELECT pg_cursors FROM t", STMT_PLAIN, 0 });
+}
+
 static void functions_that_leave_state_are_seen(void **state)
 {
 	ROWS_ARE({ "SELECT pg_advisory_lock(1)", STMT_PLAIN, TOUCH_LOCK }, { "SELECT pg_advisory_xact_lock(1)", STMT_PLAIN, 0 },
@@ -651,6 +662,7 @@ int main(void)
 		cmocka_unit_test(a_set_is_written_that_gives_the_same_text_again),
 		cmocka_unit_test(a_list_that_set_would_write_otherwise_is_left_to_set_config),
 		cmocka_unit_test(a_statement_that_does_nothing_but_set_is_told_apart),
+		cmocka_unit_test(views_of_ones_own_session_are_seen),
 		cmocka_unit_test(functions_that_leave_state_are_seen),
 		cmocka_unit_test(objects_that_are_temporary_are_seen),
 		cmocka_unit_test(what_makes_and_ends_state_is_told),
