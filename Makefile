@@ -121,7 +121,7 @@ test: ## all tests, what they need installed: check, sim, pg, red, fuzz and diff
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory DEV=1 san
 	@$(MAKE) --no-print-directory DEV=1 red
-	@$(MAKE) --no-print-directory DEV=1 SEED=1 SECONDS=30 PROGRAMS=100000 differential
+	@$(MAKE) --no-print-directory DEV=1 SEED=1 PROGRAMS=100 differential
 	@$(MAKE) --no-print-directory DEV=1 pg
 
 demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or direct; KEEP=1: leave it up)
