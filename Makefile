@@ -46,11 +46,11 @@ $(BUILD)/%.o: %.c
 links = $(wildcard $(filter %.c,$(links_said))) $(filter -l%,$(links_said))
 links_said = $(shell sed -n '1s,^/\* links: \(.*\) \*/$$,\1,p' $(1))
 
-$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
+$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/*.h tests/unit/*.h parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<)) -lcmocka
 
-$(BUILD)/sim: tests/sim/sim.c $(wildcard tests/sim/*.[ch] parser/*.[ch] state/*.[ch])
+$(BUILD)/sim: tests/sim/sim.c $(wildcard tests/*.h tests/sim/*.[ch] parser/*.[ch] state/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 

@@ -12,8 +12,7 @@
 
 enum { SIM_CLIENTS = 4, SIM_UNITS = 24, SIM_UNIT_TEXT = 400, SIM_START_TEXT = 120 };
 
-/* A unit is what a client sends in one go: messages parted by '|', fields by ':' —
- * Q:text, P:name:text, B:portal:statement:value…, D:S:name, D:P:name, E:portal:rows, C:S:name, S, H, d, c, f, X. */
+/* A unit is what a client sends in one go (tests/script.h). */
 struct sim_client {
 	char start[SIM_START_TEXT]; /* name=value,… of its startup packet */
 	size_t n_units;
@@ -54,7 +53,6 @@ void program_of_seed(struct sim_program *p, uint64_t seed);
 void program_print(const struct sim_program *p, FILE *f);
 /* As program_print() wrote it; false, with the line on stderr, where it can't be read. */
 bool program_read(struct sim_program *p, FILE *f, const char *name);
-void unit_to_messages(struct buf *out, const char *unit);
 size_t program_features(void);
 const char *program_feature_name(size_t i, uint64_t *count);
 

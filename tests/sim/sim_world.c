@@ -12,6 +12,7 @@
 #include "parser/wire.h"
 #include "state/pool.h"
 #include "state/session.h"
+#include "tests/script.h"
 #include "tests/sim/model_backend.h"
 
 enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8 };
@@ -781,7 +782,7 @@ static bool client_sends(struct world *w, struct client *c)
 		return true;
 	}
 	if (!n && c->state == CLIENT_ACTIVE && !buf_len(&c->in) && !c->left && !c->vanishes && session_idle(&c->s)) {
-		unit_to_messages(&c->in, "X"); /* it has read all there is to read */
+		script_put(&c->in, "X"); /* it has read all there is to read */
 		client_pump(w, c);
 		return true;
 	}
@@ -1029,8 +1030,8 @@ static void alone(struct world *w, struct client *c, const struct sim_client *pr
 	size_t message = 0;
 
 	for (size_t u = 0; u < program->n_units; u++)
-		unit_to_messages(&all, program->units[u]);
-	unit_to_messages(&all, ENDING);
+		script_put(&all, program->units[u]);
+	script_put(&all, ENDING);
 	for (size_t at = 0; at < buf_len(&all); message++) {
 		size_t len = 1 + be32(buf_head(&all) + at + 1);
 
@@ -1194,10 +1195,10 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	c->drop = c->runnable = c->fatal = c->vanished = false;
 	memset(&c->waiter, 0, sizeof c->waiter);
 	for (size_t u = 0; u < program->n_units && (int)u != program->vanishes; u++)
-		unit_to_messages(&c->script, program->units[u]);
+		script_put(&c->script, program->units[u]);
 	c->vanishes = program->vanishes >= 0;
 	if (!c->vanishes)
-		unit_to_messages(&c->script, ENDING);
+		script_put(&c->script, ENDING);
 	p->n_clients++;
 }
 

@@ -1,6 +1,5 @@
 /* tests/unit/fake_session.h — clients with sessions and backends on fake PostgreSQLs (fake_pg.h), moved one message at
- * a time. Scripts are read from text: messages parted by '|', fields by ':' (Q:text, P:name:text, B:portal:stmt:value…,
- * D:S:name, E:portal, C:S:name, S, H, d, c, f). What was said comes back as text too. */
+ * a time. Scripts are read from text (tests/script.h). What was said comes back as text too. */
 #ifndef PGPORTER_TESTS_FAKE_SESSION_H
 #define PGPORTER_TESTS_FAKE_SESSION_H
 
@@ -11,68 +10,10 @@
 #include <cmocka.h>
 
 #include "state/session.h"
+#include "tests/script.h"
 #include "tests/unit/fake_pg.h"
 
 /* ---- messages as text ---- */
-
-static void put_message(struct buf *out, const char *m)
-{
-	char copy[PG_TEXT], *at = copy, *field[12] = { 0 };
-	size_t n = 0, mark;
-
-	snprintf(copy, sizeof copy, "%s", m);
-	while (at && n < 12)
-		field[n++] = strsep(&at, ":");
-	mark = msg_begin(out, *copy);
-	switch (*copy) {
-	case 'Q':
-		buf_str(out, field[1]);
-		break;
-	case 'P':
-		buf_str(out, field[1]);
-		buf_str(out, field[2]);
-		buf_u16(out, 0);
-		break;
-	case 'B':
-		buf_str(out, field[1]);
-		buf_str(out, field[2]);
-		buf_u16(out, 0);
-		buf_u16(out, (uint16_t)(n - 3));
-		for (size_t i = 3; i < n; i++) {
-			buf_u32(out, (uint32_t)strlen(field[i]));
-			buf_text(out, field[i]);
-		}
-		buf_u16(out, 0);
-		break;
-	case 'D':
-	case 'C':
-		buf_u8(out, (uint8_t)*field[1]);
-		buf_str(out, field[2]);
-		break;
-	case 'E':
-		buf_str(out, field[1]);
-		buf_u32(out, 0);
-		break;
-	case 'd':
-		buf_text(out, "data\n");
-		break;
-	case 'f':
-		buf_str(out, "no");
-		break;
-	default:
-		break;
-	}
-	msg_end(out, mark);
-}
-
-static void put_script(struct buf *out, const char *script)
-{
-	char copy[PG_TEXT * 4], *at = copy, *m;
-
-	snprintf(copy, sizeof copy, "%s", script);
-	while ((m = strsep(&at, "|")))
-		put_message(out, m);
-}
 
 static void show_report(struct buf *out, const uint8_t *body, size_t len)
 {
@@ -468,7 +409,7 @@ static void client_says(struct world *w, size_t i, const char *script, const cha
 	struct client *c = &w->clients[i];
 	char *got;
 
-	put_script(&c->in, script);
+	script_put(&c->in, script);
 	world_run(w);
 	got = show_replies(&c->out);
 	assert_string_equal(got, expected);
@@ -496,7 +437,7 @@ static char *alone(struct pg *g, const char *script)
 {
 	char *said;
 
-	put_script(&g->in, script);
+	script_put(&g->in, script);
 	while (pg_turn(g))
 		;
 	said = show_replies(&g->out);

@@ -220,7 +220,7 @@ static void messages_of_the_next_batch_wait_for_ready_for_query(void **state)
 {
 	struct client *c = &w.clients[0];
 
-	put_script(&c->in, "Q:SELECT 1|Q:SELECT 2");
+	script_put(&c->in, "Q:SELECT 1|Q:SELECT 2");
 	assert_true(client_turn(&w, c));
 	assert_true(client_turn(&w, c));
 	assert_true(c->held);
@@ -234,7 +234,7 @@ static void an_earlier_executes_reply_does_not_let_past_the_barrier_behind_it(vo
 {
 	struct client *c = &w.clients[0];
 
-	put_script(&c->in, "P::SELECT 1|B::|E:|P::SET search_path = 'a'|B::|E:|P:s:SELECT parsed|S");
+	script_put(&c->in, "P::SELECT 1|B::|E:|P::SET search_path = 'a'|B::|E:|P:s:SELECT parsed|S");
 	while (!c->held)
 		assert_true(client_turn(&w, c));
 	for (int i = 0; i < 3; i++)
@@ -306,9 +306,9 @@ static void a_session_with_a_backend_of_its_own_lets_everything_through(void **s
 	server_was_told(&w, 0, "P(s,SELECT 1) B(,s) E() S Q(SET timezone = 'a')");
 	assert_ptr_equal(c->on, &w.servers[0]);
 	assert_true(session_idle(&c->s));
-	put_script(&c->in, "Q:COPY t FROM STDIN|d");
+	script_put(&c->in, "Q:COPY t FROM STDIN|d");
 	world_run(&w);
-	put_script(&c->in, "c");
+	script_put(&c->in, "c");
 	assert_true(client_turn(&w, c));
 	assert_false(session_idle(&c->s)); /* CopyDone was sent, its answer is owed */
 	assert_false(session_unlink(&c->s));

@@ -136,7 +136,7 @@ static void play(uint64_t seed, size_t n_clients, size_t n_servers, size_t prepa
 			client_start_with(&w, i, "timezone", "mine");
 			client_start_with(&w, i, "app.x", "mine");
 		}
-		put_script(&w.clients[i].in, scripts[i]);
+		script_put(&w.clients[i].in, scripts[i]);
 	}
 	while (random_turn(&w))
 		;

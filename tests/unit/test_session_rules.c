@@ -1,40 +1,10 @@
 /* links: state/session*.c state/channels.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* What an operator's rules make of a session's statements. */
-#include "tests/unit/fake_session.h"
-
-static struct world w;
-static struct state_rules rules;
-static struct pin_limit limit;
-
-static void rule(enum rule_kind kind, enum rule_action action)
-{
-	rules.action[kind] = (uint8_t)action;
-	rules_complete(&rules);
-}
-
-static void client_does(size_t i, const char *script)
-{
-	put_script(&w.clients[i].in, script);
-	world_run(&w);
-	buf_reset(&w.clients[i].out);
-}
+#include "tests/unit/fake_rules.h"
 
 static int open_world(void **state)
 {
-	world_init(&w, 3, 2);
-	rules = *rules_normal();
-	rules.database = "d";
-	rules.user = "it's $pgporter$ \\ \"u\"";
-	limit = (struct pin_limit){ 0 };
-	for (size_t i = 0; i < w.n_clients; i++)
-		session_rules_set(&w.clients[i].s, &rules, &limit, true);
-	return 0;
-}
-
-static int close_world(void **state)
-{
-	world_release(&w);
-	assert_int_equal(limit.count, 0);
+	open_ruled(3, 2, "it's $pgporter$ \\ \"u\"");
 	return 0;
 }
 
@@ -55,7 +25,7 @@ static void in_a_transaction_postgresql_raises_it(void **state)
 	rules.from[RULE_TEMP] = FROM_USER;
 	client_says(&w, 0, "Q:BEGIN", "C(BEGIN) Z(T)");
 	server_forget(&w, 0);
-	put_script(&w.clients[0].in, "Q:CREATE TEMP TABLE x (v int)");
+	script_put(&w.clients[0].in, "Q:CREATE TEMP TABLE x (v int)");
 	client_turn(&w, &w.clients[0]);
 	server_was_told(&w, 0, "Q(DO $pgporter$BEGIN RAISE EXCEPTION USING MESSAGE=E'temporary objects: not allowed here',"
 			       "DETAIL=E'pgporter refuses it by the rule state_temp = refuse (user it?s ?pgporter? ? ?u?).',"

@@ -1,35 +1,11 @@
 /* links: state/session*.c state/channels.c state/backend.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* currval() and lastval(): on which backend, after which of our own statements. */
-#include "tests/unit/fake_session.h"
-
-static struct world w;
-static struct state_rules rules;
-static struct pin_limit limit;
+#include "tests/unit/fake_rules.h"
 
 static int open_world(void **state)
 {
-	world_init(&w, 3, 1);
-	rules = *rules_normal();
-	rules.database = "d";
-	rules.user = "u";
-	limit = (struct pin_limit){ 0 };
-	for (size_t i = 0; i < w.n_clients; i++)
-		session_rules_set(&w.clients[i].s, &rules, &limit, true);
+	open_ruled(3, 1, "u");
 	return 0;
-}
-
-static int close_world(void **state)
-{
-	world_release(&w);
-	assert_int_equal(limit.count, 0);
-	return 0;
-}
-
-static void client_does(size_t i, const char *script)
-{
-	put_script(&w.clients[i].in, script);
-	world_run(&w);
-	buf_reset(&w.clients[i].out);
 }
 
 /* How often the backend was told to discard, since last asked. */
@@ -101,8 +77,7 @@ static void a_text_that_goes_on_after_its_discard_stays_pinned(void **state)
 
 static void where_rules_ignore_it_nothing_happens(void **state)
 {
-	rules.action[RULE_SEQUENCE] = RULE_IGNORE;
-	rules_complete(&rules);
+	rule(RULE_SEQUENCE, RULE_IGNORE);
 	client_does(1, "Q:SELECT 1");
 	client_does(0, "Q:SELECT lastval()");
 	assert_int_equal(discards(), 0);
