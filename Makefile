@@ -52,7 +52,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/*.h tests/unit/*.h parser/*.[ch
 
 $(BUILD)/sim: tests/sim/sim.c $(wildcard tests/*.h tests/sim/*.[ch] parser/*.[ch] state/*.[ch])
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
+	$(CC) $(STD) $(LTO) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 
 # The same harness twice: with its own main, which replays files given to it, and as a libFuzzer program (clang).
 $(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])

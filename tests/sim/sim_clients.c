@@ -1,0 +1,189 @@
+/* What clients say, through their sessions: active_pump() of server/client.c is followed step by step. */
+#include "tests/sim/sim_internal.h"
+
+#include "parser/wire.h"
+
+void client_give_up(struct world *w, struct client *c)
+{
+	struct conn *b = c->conn;
+	bool clean;
+
+	if (!b)
+		return;
+	world_trace(w, "client %zu gives back server %zu\n", client_no(w, c), conn_no(w, b));
+	c->conn = NULL;
+	clean = session_unlink(&c->s);
+	conn_release(w, b, clean && !c->left);
+}
+
+void client_gone(struct world *w, struct client *c)
+{
+	if (c->state == CLIENT_GONE)
+		return;
+	c->state = CLIENT_GONE;
+	pool_unwait(&c->waiter);
+	client_give_up(w, c);
+	pool_of(w, c)->n_clients--;
+	pools_serve(w, pool_of(w, c));
+}
+
+/* Told what it would have been told alone with the same startup packet. */
+void client_welcome(struct world *w, struct client *c, const struct settings *told)
+{
+	session_welcome(&c->s, told);
+	for (size_t i = 0; i < settings_size(told); i++) {
+		const char *name = settings_name_at(told, i), *alone = model_reported(&c->alone, name);
+
+		if (!alone || strcmp(alone, settings_value_at(told, i)))
+			world_fail(w, "client %zu is welcomed with %s = %s, alone %s", client_no(w, c), name, settings_value_at(told, i), alone ? alone : "not at all");
+	}
+	c->state = CLIENT_ACTIVE;
+	c->runnable = true;
+}
+
+void count_task(const struct session *s)
+{
+	static const enum count by_kind[] = { [TASK_APPLY] = COUNT_APPLY, [TASK_PREPARE] = COUNT_PREPARE, [TASK_OBSERVE] = COUNT_OBSERVE,
+					      [TASK_LOGIN] = COUNT_LOGIN, [TASK_FORGET] = COUNT_FORGET, [TASK_UNDO] = COUNT_UNDO, [TASK_NOTIFY] = COUNT_NOTIFY, [TASK_LEARN] = COUNT_LEARN };
+
+	if (s->task)
+		counts[(size_t)s->task < sizeof by_kind / sizeof *by_kind ? by_kind[s->task] : COUNT_OTHER_TASK]++;
+}
+
+void client_linked(struct world *w, struct client *c, struct conn *b)
+{
+	world_trace(w, "client %zu gets server %zu\n", client_no(w, c), conn_no(w, b));
+	c->conn = b;
+	b->client = c;
+	session_link(&c->s, &b->facts);
+	c->runnable = true;
+	if (c->state != CLIENT_LOGIN)
+		return;
+	if (session_login_begin(&c->s))
+		client_welcome(w, c, b->facts.reported);
+	else
+		count_task(&c->s);
+}
+
+static bool request_backend(struct world *w, struct client *c)
+{
+	struct pooled *p = pool_of(w, c);
+	struct pool_backend *node;
+
+	if (c->waiter.pool || c->conn)
+		return false;
+	node = pool_take(&p->pool, c->s.want, NULL, w->now_us);
+	if (node) {
+		client_linked(w, c, (struct conn *)node);
+		return true;
+	}
+	counts[COUNT_WAITED]++;
+	pool_wait(&p->pool, &c->waiter, c->s.want, NULL, w->now_us);
+	pools_serve(w, p);
+	return false;
+}
+
+bool client_message_at(struct world *w, struct client *c, struct client_message *m)
+{
+	struct wire_head head;
+
+	if (wire_head(buf_head(&c->in), buf_len(&c->in), 1u << 30, &head) != WIRE_OK)
+		return false;
+	*m = (struct client_message){ .type = head.type, .body = buf_head(&c->in) + WIRE_HEAD, .len = head.body_len };
+	m->have = buf_len(&c->in) - WIRE_HEAD < m->len ? buf_len(&c->in) - WIRE_HEAD : m->len;
+	return true;
+}
+
+void client_taken(struct client *c, const struct client_message *m, bool drop)
+{
+	c->left = m->len - m->have;
+	c->drop = drop;
+	c->n_messages++;
+	buf_consume(&c->in, WIRE_HEAD + m->have);
+}
+
+/* False when the pump has to stop. */
+static bool one_message(struct world *w, struct client *c, const struct client_message *m, bool *partial)
+{
+	enum task_kind task = c->s.task;
+	enum session_verdict verdict = session_from_client(&c->s, m);
+
+	counts[COUNT_NEXT + verdict]++;
+	if (c->s.task != task)
+		count_task(&c->s);
+	if (verdict != SESSION_MORE && w->trace) {
+		static const char *const words[] = { "goes on", "streams", "needs a server", "is held", "", "is dropped", "waits for databases", "is the end", "is refused" };
+
+		world_trace(w, "client %zu, message %s: ", client_no(w, c), words[verdict]);
+		if (m->have == m->len)
+			words_said(w->trace, m->type, m->body, m->len);
+		else
+			world_trace(w, "%c…\n", m->type);
+	}
+	switch (verdict) {
+	case SESSION_NEXT:
+		if (m->have < m->len)
+			world_fail(w, "client %zu: a message that is there in part was taken as whole", client_no(w, c));
+		client_taken(c, m, false);
+		return true;
+	case SESSION_STREAM:
+		client_taken(c, m, false);
+		return true;
+	case SESSION_DROP:
+		client_taken(c, m, true);
+		return true;
+	case SESSION_LINK:
+		return request_backend(w, c);
+	case SESSION_VACATE:
+		session_vacated(&c->s);
+		return true;
+	case SESSION_MORE:
+		if (m->have == m->len)
+			world_fail(w, "client %zu: more of a whole message was asked for", client_no(w, c));
+		*partial = true;
+		return false;
+	case SESSION_HOLD:
+		if (!c->conn)
+			world_fail(w, "client %zu: held without a backend that could end it", client_no(w, c));
+		return false;
+	case SESSION_END:
+		client_gone(w, c);
+		return false;
+	case SESSION_REFUSE:
+		world_fail(w, "client %zu was refused: %s", client_no(w, c), c->s.refusal);
+		return false;
+	}
+	return false;
+}
+
+static void stream_rest(struct client *c)
+{
+	size_t n = buf_len(&c->in) < c->left ? buf_len(&c->in) : c->left;
+
+	if (!c->drop && c->conn)
+		buf_add(&c->conn->out, buf_head(&c->in), n);
+	buf_consume(&c->in, n);
+	c->left -= n;
+}
+
+void client_pump(struct world *w, struct client *c)
+{
+	struct client_message m;
+	bool partial = false;
+
+	c->runnable = false;
+	if (c->state == CLIENT_LOGIN) {
+		request_backend(w, c);
+		return;
+	}
+	while (c->state == CLIENT_ACTIVE && buf_len(&c->in) && !w->result->failed) {
+		if (c->left) {
+			stream_rest(c);
+			continue;
+		}
+		if (!client_message_at(w, c, &m) || !one_message(w, c, &m, &partial))
+			break;
+	}
+	if (c->state == CLIENT_ACTIVE && !partial && session_releasable(&c->s))
+		client_give_up(w, c);
+}

@@ -1,0 +1,123 @@
+/* tests/sim/sim_internal.h — what the files of the simulated world share, and nobody else includes.
+ *
+ * Real sessions, backends and pools (state/) between clients that follow a program and models of PostgreSQL. What server/
+ * does with sockets and timers is done here with bytes and a clock of its own. */
+#ifndef PGPORTER_TESTS_SIM_SIM_INTERNAL_H
+#define PGPORTER_TESTS_SIM_SIM_INTERNAL_H
+
+#include "state/pool.h"
+#include "state/session.h"
+#include "tests/sim/model_backend.h"
+#include "tests/sim/sim.h"
+
+enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8 };
+
+enum client_state { CLIENT_LOGIN, CLIENT_ACTIVE, CLIENT_GONE };
+enum conn_state { CONN_FREE, CONN_OPENING, CONN_READY, CONN_PARTING };
+
+/* Whatever was begun is brought to an end, so that its answers are there to be compared. */
+#define ENDING "c|S|Q:ROLLBACK|Q:SELECT 'end'"
+
+struct conn;
+
+struct client {
+	struct pool_waiter waiter; /* first: a waiter is its client */
+	struct session s;
+	struct buf script, in, out; /* all it will say; what has arrived; what it was told */
+	size_t n_messages;	    /* taken */
+	bool vanishes;		    /* goes without a word when all is said */
+	struct conn *conn;
+	size_t left;		    /* of a message under way */
+	bool drop, have_session, runnable, compare, fatal, vanished;
+	enum client_state state;
+	size_t cancelled[CANCELS], n_cancelled; /* messages by number */
+	struct model alone;
+	struct model_cluster own; /* its PostgreSQL alone */
+};
+
+struct conn {
+	struct pool_backend node; /* first */
+	struct backend facts;
+	struct buf out, in; /* to PostgreSQL; arrived from it */
+	struct model m;
+	struct client *client;
+	size_t left;
+	bool drop, dying, told_fatal, close_needed;
+	enum conn_state state;
+};
+
+struct pooled {
+	struct pool pool; /* first */
+	struct session_counters counters;
+	uint64_t generation;
+	struct pool_limit user;
+	size_t n_clients;
+};
+
+/* What is counted over all plays. */
+enum count {
+	COUNT_NEXT, COUNT_STREAM, COUNT_LINK, COUNT_HOLD, COUNT_MORE, COUNT_DROP, COUNT_VACATE, COUNT_END, COUNT_REFUSE,
+	COUNT_FORWARD, COUNT_SWALLOW, COUNT_WHOLE,
+	COUNT_APPLY, COUNT_PREPARE, COUNT_OBSERVE, COUNT_LOGIN, COUNT_FORGET, COUNT_UNDO, COUNT_NOTIFY, COUNT_LEARN,
+	COUNT_OTHER_TASK,
+	COUNT_PIN, COUNT_PIN_LAST = COUNT_PIN + PIN_REASONS - 1,
+	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
+	COUNT_CANCELLED, COUNT_NOT_RESTORED, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS,
+	COUNTS,
+};
+
+extern uint64_t counts[COUNTS];
+
+struct world {
+	const struct sim_program *p;
+	struct sim_result *result;
+	FILE *trace;
+	struct rng rng;
+	struct session_store store;
+	struct model_cluster cluster;
+	struct pool_limit database;
+	struct pooled pools[POOLS];
+	struct client clients[SIM_CLIENTS];
+	struct conn conns[BACKENDS];
+	int64_t now_us;
+	uint64_t steps;
+};
+
+/* sim_world.c */
+void world_fail(struct world *w, const char *fmt, ...);
+void world_trace(struct world *w, const char *fmt, ...);
+bool world_chance(struct world *w, uint32_t of);
+size_t client_no(const struct world *w, const struct client *c);
+size_t conn_no(const struct world *w, const struct conn *b);
+
+/* sim_words.c */
+void words_told(FILE *f, char type, const uint8_t *body, size_t len);
+void words_said(FILE *f, char type, const uint8_t *body, size_t len);
+void words_all(FILE *f, const struct buf *b, void (*print)(FILE *, char, const uint8_t *, size_t), const char *before);
+
+/* sim_pools.c */
+struct pooled *pool_of(struct world *w, const struct client *c);
+void pools_serve(struct world *w, struct pooled *p);
+void conn_opened(struct world *w, struct conn *b);
+void conn_release(struct world *w, struct conn *b, bool clean);
+void conn_close(struct world *w, struct conn *b, const char *why); /* told to go: counted until it has */
+void conn_free(struct conn *b);
+
+/* sim_clients.c */
+void client_linked(struct world *w, struct client *c, struct conn *b);
+void client_welcome(struct world *w, struct client *c, const struct settings *told);
+void client_pump(struct world *w, struct client *c);
+bool client_message_at(struct world *w, struct client *c, struct client_message *m);
+void client_taken(struct client *c, const struct client_message *m, bool drop);
+void client_give_up(struct world *w, struct client *c);
+void client_gone(struct world *w, struct client *c);
+void count_task(const struct session *s);
+
+/* sim_replies.c */
+void conn_pump(struct world *w, struct conn *b);
+
+/* sim_compare.c */
+void compare_play_alone(struct world *w, struct client *c, const struct sim_client *program);
+void compare_client(struct world *w, struct client *c);
+
+#endif
