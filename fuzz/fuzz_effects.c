@@ -41,6 +41,12 @@ static void row_holds(const struct stmt_effects *s, const char *text, size_t len
 		for (const char *p = t->name; p && *p; p++)
 			assert(*p < 'A' || *p > 'Z');
 	}
+	for (size_t i = 0, at = s->at; i < s->n_places; i++) {
+		const struct text_place *p = &s->places[i];
+
+		assert(p->at >= at && (size_t)p->at + p->len <= (size_t)s->at + s->len);
+		at = p->at + p->len;
+	}
 	if (s->n_touched && s->kind != STMT_PREPARE)
 		assert(s->flags & (TOUCH_SETTINGS | TOUCH_LOCAL));
 	if (s->kind == STMT_PREPARE)

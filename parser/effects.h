@@ -90,6 +90,21 @@ struct touched_setting {
 	int param;    /* of the Bind message, or of EXECUTE where kind is STMT_PREPARE */
 	bool local;   /* is_local was literally true, or the setting ends with its transaction anyway */
 	bool surely;  /* the statement does nothing but this and its like: when it is complete, it has happened */
+	int value_param; /* the value is this Bind parameter; 0: it is not */
+};
+
+/* Where a session whose state is carried has to say something else, for PostgreSQL to answer as if it were alone. */
+enum place_kind {
+	PLACE_VALUE,	     /* the new value of a set_config(), which may be NULL, begins, */
+	PLACE_VALUE_END,     /* and ends */
+	PLACE_NULL,	     /* a plain NULL that is such a value */
+	PLACE_CHANNELS,	     /* a call of pg_listening_channels() */
+	PLACE_CHANNELS_NAME, /* where AS names what was called so by itself */
+};
+struct text_place {
+	enum place_kind what;
+	uint32_t at, len; /* in the text; only PLACE_NULL and PLACE_CHANNELS have a length */
+	char *name;	  /* of set_config()'s: of the setting, as in touched_setting */
 };
 
 /* parser/watch.h */
@@ -118,6 +133,8 @@ struct stmt_effects {
 	uint32_t inner_flags;
 	struct touched_setting *touched;
 	size_t n_touched;
+	struct text_place *places; /* in the order of the text */
+	size_t n_places;
 	/* CREATE and ALTER: what others reach by these words from now on. With TOUCH_CATALOGUE; for watch_add(). */
 	struct defined_word *defined;
 	size_t n_defined;

@@ -50,6 +50,16 @@ enum { SETTING_ROOM = 128 };
 bool effects_read_body(const char *code, size_t len, bool backslash, void (*found)(void *arg, const char *name, bool local),
 		       void *arg);
 
+/* effects_place.c: what the tree only says the beginning of, found by its tokens. location: of a call's name, or an item's first
+ * token. False where what is there is not what was looked for. Places are in the whole text. */
+bool effects_find_call(const char *text, size_t len, bool backslash, int location, size_t *end); /* without arguments */
+/* The extent of an argument by place (from 0) or, where arguments are named, by name. */
+bool effects_find_argument(const char *text, size_t len, bool backslash, int location, size_t place, const char *name, size_t *at, size_t *end);
+/* Where an item of a SELECT's list ends. */
+bool effects_find_item(const char *text, size_t len, bool backslash, int location, size_t *end);
+/* Behind a function in FROM at `at`, its ROWS FROM and its WITH ORDINALITY: where an alias goes. */
+size_t effects_skip_from(const char *text, size_t len, bool backslash, size_t at, bool rows_from, bool ordinality);
+
 /* The memory: texts that were parsed. */
 struct text_memory;
 struct text_memory *text_memory_new(size_t max_bytes);

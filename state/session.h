@@ -153,6 +153,7 @@ struct query_step {
 	char *name;	     /* PREPARE: the client's name, to take back if it fails */
 	bool returns_rows;   /* EXECUTE itself, not EXPLAIN or CREATE TABLE AS: its RowDescription is the statement's */
 	bool rows_ours;	     /* a SELECT in place of what has no rows */
+	bool noted;	     /* where its words moved to has been said */
 	int extra;	     /* further CommandCompletes of ours after its own */
 };
 

@@ -179,9 +179,11 @@ static void put_tail(struct parse *p, const char *text)
 	buf_add(&p->rewritten, p->tail + p->text_len + 1, p->tail_len - p->text_len - 1);
 }
 
-static void put_tail_renamed(struct parse *p, const struct stmt_effects *row, const struct stmt *st)
+static void put_tail_edited(struct session *s, struct parse *p, const struct stmt_effects *row, bool rename, const struct stmt *st)
 {
-	put_renamed(&p->rewritten, p->text, p->text_len, row->name_at, row->name_len, st);
+	struct edit how = { .rename = rename, .name = st };
+
+	edit_put(s, p->text, 0, p->text_len, row, &how, &p->rewritten);
 	p->shift_at = row->name_at;
 	p->shift_delta = (int32_t)buf_len(&p->rewritten) - (int32_t)p->text_len;
 	buf_add(&p->rewritten, p->tail + p->text_len, p->tail_len - p->text_len);
@@ -192,16 +194,23 @@ static void parse_substitute(struct session *s, struct parse *p)
 {
 	const struct stmt_effects *row = p->effects->n == 1 ? &p->effects->stmts[0] : NULL;
 	struct buf set = { 0 };
+	const char *value;
 	struct stmt *st;
 
 	if (!row)
 		return;
 	switch (row->kind) {
+	case STMT_PLAIN:
+		if (!row->n_places || !edit_wanted(s, row))
+			return;
+		p->substitute = SUB_EDITED;
+		put_tail_edited(s, p, row, false, NULL);
+		return;
 	case STMT_DEALLOCATE:
 		if (rules_leave_prepared(s) || !names_find(&s->names, row->name)) {
 			if (names_ours(row->name)) {
 				p->substitute = SUB_RENAMED;
-				put_tail_renamed(p, row, NULL);
+				put_tail_edited(s, p, row, true, NULL);
 			}
 			return;
 		}
@@ -219,16 +228,22 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_RESET_LOCAL:
-		if (!row->name || !settings_get(s->base, row->name) || !put_set_local(&set, row->name, settings_get(s->base, row->name)))
+		value = row->name ? settings_get(s->base, row->name) : NULL;
+		if (!value)
 			return;
+		if (!put_set_local(&set, row->name, value))
+			put_set_config(&set, row->name, value, true);
 		p->substitute = SUB_SET_DEFAULT;
 		buf_u8(&set, 0);
 		put_tail(p, (const char *)buf_head(&set));
 		buf_release(&set);
 		return;
 	case STMT_RESET:
-		if (!row->name || !settings_get(s->base, row->name) || !sql_put_set(&set, row->name, settings_get(s->base, row->name)))
+		value = row->name ? settings_get(s->base, row->name) : NULL;
+		if (!value)
 			return;
+		if (!sql_put_set(&set, row->name, value))
+			put_set_config(&set, row->name, value, false);
 		p->substitute = p->text[row->at] == 'R' || p->text[row->at] == 'r' ? SUB_RESET : SUB_SET_DEFAULT;
 		buf_u8(&set, 0);
 		put_tail(p, (const char *)buf_head(&set));
@@ -247,12 +262,12 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_EXECUTE:
-		st = rules_leave_prepared(s) ? NULL : names_find(&s->names, row->name);
+		st = rules_leave_prepared(s) ? NULL : edit_of_today(s, row->name, names_find(&s->names, row->name));
 		if (!st && !names_ours(row->name))
 			return;
 		p->substitute = SUB_RENAMED;
 		p->target = st ? stmt_retain(st) : NULL;
-		put_tail_renamed(p, row, st);
+		put_tail_edited(s, p, row, true, st);
 		return;
 	case STMT_PREPARE:
 		if (rules_leave_prepared(s))
@@ -263,7 +278,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		if (p->substitute == SUB_PREPARED)
 			put_tail(p, NOTHING_SQL);
 		else
-			put_tail_renamed(p, row, p->own);
+			put_tail_edited(s, p, row, true, p->own);
 		return;
 	default:
 		return;
@@ -332,7 +347,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	u->effects = effects_retain(p->effects);
 	u->watched = watch_seen(s);
 	buf_reset(&u->given);
-	if (executes(p->effects) || p->substitute == SUB_DISCARD_ALL)
+	if (executes(p->effects) || p->substitute == SUB_DISCARD_ALL || edit_varies(p->effects))
 		buf_add(&u->given, p->given, p->given_len);
 	send_parse(s, "", p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
@@ -378,22 +393,27 @@ static struct stmt *parse_stmt(struct session *s, struct parse *p)
 		st->watched = watch_seen(s);
 	if (!st->target && (p->target || p->own))
 		st->target = stmt_retain(p->target ? p->target : p->own);
-	if (executes(p->effects) && !st->given) {
-		st->given = malloc(p->given_len);
-		if (!st->given)
-			abort();
-		memcpy(st->given, p->given, p->given_len);
-		st->given_len = p->given_len;
-	}
+	if (executes(p->effects) || p->substitute == SUB_EDITED || edit_varies(p->effects))
+		edit_given(st, p->given, p->given_len);
 	return st;
 }
 
-/* A text that EXECUTEs a name is bound anew to what the name means now. Borrowed. */
+/* Does a text mean what it meant when it was parsed? One that EXECUTEs a name means what has that name now. */
+static bool means_the_same(struct session *s, const struct effects *e, const struct stmt *target)
+{
+	if (edit_varies(e))
+		return false;
+	return !executes(e) || edit_of_today(s, e->stmts[0].name, names_find(&s->names, e->stmts[0].name)) == target;
+}
+
+/* Borrowed. */
 static struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st)
 {
 	struct parse p = { .name = name };
 
-	if (!st->given || names_find(&s->names, st->effects->stmts[0].name) == st->target)
+	if (st->from_sql)
+		return edit_of_today(s, name, st);
+	if (!st->given || means_the_same(s, st->effects, st->target))
 		return st;
 	if (parse_text(s, &p, st->given, st->given_len)) {
 		struct stmt *now = parse_stmt(s, &p);
@@ -441,7 +461,7 @@ static void unnamed_of_today(struct session *s)
 	if (!u->serial || u->unkept)
 		return;
 	if (u->substitute == SUB_DISCARD_ALL ? s->backend->status == 'I' && !s->pins && !s->listen.behind :
-	    !executes(u->effects) || names_find(&s->names, u->effects->stmts[0].name) == u->target)
+	    means_the_same(s, u->effects, u->target))
 		return;
 	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given))) {
 		stmt_release(u->target);
@@ -625,6 +645,15 @@ static enum session_verdict send_bind(struct session *s, const struct client_mes
 	return m->have < m->len ? SESSION_STREAM : SESSION_NEXT;
 }
 
+static enum session_verdict on_bind(struct session *s, const struct client_message *m);
+
+static enum session_verdict bind_edited(struct session *s, const struct client_message *m, const struct buf *body)
+{
+	struct client_message edited = { .type = m->type, .body = buf_head(body), .have = buf_len(body), .len = buf_len(body) };
+
+	return on_bind(s, &edited);
+}
+
 static enum session_verdict on_bind(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
@@ -633,6 +662,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	enum session_verdict verdict;
 	struct rule_refusal why;
 	const struct effects *bound;
+	struct buf body = { 0 };
 	struct stmt *st;
 
 	if (!name)
@@ -646,6 +676,11 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (m->have < m->len && m->len <= SQL_HOLD_MAX && wants_values(*name ? st ? st->effects : NULL : s->unnamed.effects))
 		return SESSION_MORE;
 	bound = *name ? st ? st->effects : NULL : s->unnamed.effects;
+	if (edit_bind(s, bound, m, r, &body)) {
+		verdict = bind_edited(s, m, &body);
+		buf_release(&body);
+		return verdict;
+	}
 	if (!rules_allow_bound(s, bound, &why))
 		return rules_refuse(s, m, &why);
 	if (bound && !sequence_asked(s, rules_kinds(s, bound)))
@@ -784,7 +819,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		if (p->target)
 			custom_sent(s, p->target->effects, NULL, true);
 	}
-	if (p && !p->substitute)
+	if (p && (!p->substitute || p->substitute == SUB_EDITED))
 		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
 	if (p && (p->substitute || effects_barrier(p->effects))) {
 		msg_add(b->out, 'H', NULL, 0);

@@ -20,6 +20,7 @@ enum substitute {
 	SUB_RESET_ALL,	    /* itself, and set_config() for each startup value */
 	SUB_LISTEN,	    /* a marker (state/channels.h) */
 	SUB_UNLISTEN,	    /* likewise, or a no-op */
+	SUB_EDITED,	    /* the statement, with startup values and channels of the client's in it (state/session_edit.c) */
 	SUB_LAID,	    /* PREPARE under the client's own name, where its statements are laid out (state/session_views.c) */
 };
 
@@ -77,6 +78,8 @@ void query_instead(struct session *s, const char *sql, size_t len);
 void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at, uint32_t name_len, const struct stmt *st);
 /* SET LOCAL to a value; false, and nothing written, where that has no SET (sql_put_set()). */
 bool put_set_local(struct buf *out, const char *name, const char *value);
+/* Where that has none: as a statement that gives no rows. It takes a snapshot. */
+void put_set_config(struct buf *out, const char *name, const char *value, bool local);
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
@@ -256,6 +259,25 @@ static inline bool views_laid(const struct session *s)
 bool views_gone(struct session *s); /* ahead of any other message; false: not yet, a task is under way */
 void views_end(struct session *s);  /* likewise, with the transaction over */
 bool views_done(struct session *s, enum task_kind kind, bool failed); /* false: nobody knows what is left there */
+
+/* session_edit.c: what the client would hear of its backend */
+struct reader;
+bool edit_wanted(const struct session *s, const struct stmt_effects *row); /* edit_put() would write something else */
+bool edit_varies(const struct effects *e); /* and may do so at another time, where it doesn't now */
+struct edit {
+	bool rename; /* the token that is the row's name becomes */
+	const struct stmt *name; /* this one's on backends; NULL: one that is never there */
+	bool note; /* note_shift() of all that moves: out is the text that is sent */
+};
+/* Writes text[from..to), in which the row's statement is. */
+void edit_put(struct session *s, const char *text, size_t from, size_t to, const struct stmt_effects *row, const struct edit *how, struct buf *out);
+/* In the client's text, where something is at `position` (from 1) of what edit_put() writes for all of it. */
+long edit_position(const struct session *s, const struct stmt_effects *row, const struct edit *how, long position);
+void edit_given(struct stmt *st, const uint8_t *text, size_t len); /* the client's own text, if it is not kept yet */
+/* A statement of SQL's PREPARE as it has to be now; names follow. Borrowed; st may be NULL. */
+struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st);
+/* values: behind the names of a Bind. Returns true where body is the Bind that is to be sent instead. */
+bool edit_bind(const struct session *s, const struct effects *e, const struct client_message *m, struct reader values, struct buf *body);
 
 /* session_learn.c */
 /* In the middle of a pipeline, and `now` is not all known: starts a task that asks. False: go on. */

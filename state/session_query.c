@@ -26,10 +26,21 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = s->effective,
 				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0,
 				.pool = s->counters };
-	struct stmt *st = stmt_intern(s->store->stmts, &key, own);
+	static const struct edit plainly;
+	struct buf tail = { 0 };
+	struct stmt *st;
 
+	if (row->n_places) {
+		edit_put(s, text, row->at, row->at + row->len, row, &plainly, &tail);
+		key.tail = buf_head(&tail);
+		key.tail_len = buf_len(&tail);
+	}
+	st = stmt_intern(s->store->stmts, &key, own);
+	if (row->n_places)
+		edit_given(st, (const uint8_t *)text + row->at, row->len);
 	if (!st->watched)
 		st->watched = watch_seen(s);
+	buf_release(&tail);
 	effects_release(own);
 	return st;
 }
@@ -57,6 +68,15 @@ bool put_set_local(struct buf *out, const char *name, const char *value)
 	}
 	buf_release(&sql);
 	return good;
+}
+
+void put_set_config(struct buf *out, const char *name, const char *value, bool local)
+{
+	buf_text(out, "DO $pgporter$BEGIN PERFORM pg_catalog.set_config(");
+	sql_put_literal(out, name);
+	buf_u8(out, ',');
+	sql_put_literal(out, value);
+	buf_printf(out, ",%s);END$pgporter$", local ? "true" : "false");
 }
 
 /* Back to the client's startup value. A SELECT of set_config(), where only that will do, takes a snapshot, which RESET doesn't. */
@@ -100,7 +120,7 @@ static struct stmt *resolve(struct rewrite *w, const char *name, bool *fresh)
 	if (w->all_gone)
 		return NULL;
 	watch_refresh(w->s, names_find(&w->s->names, name));
-	return names_find(&w->s->names, name);
+	return edit_of_today(w->s, name, names_find(&w->s->names, name));
 }
 
 static void name_changes(struct rewrite *w, const char *name, struct stmt *st)
@@ -108,11 +128,20 @@ static void name_changes(struct rewrite *w, const char *name, struct stmt *st)
 	w->changes[w->n_changes++] = (struct name_change){ .name = name, .stmt = st };
 }
 
+/* Itself, but for its name and what session_edit.c has to say. */
+static void step_as_is(struct rewrite *w, const struct stmt_effects *row, struct query_step *step, bool rename, const struct stmt *st)
+{
+	struct edit how = { .rename = rename, .name = st, .note = true };
+
+	edit_put(w->s, w->text, row->at, row->at + row->len, row, &how, &w->out);
+	step->noted = true;
+}
+
 static void step_renamed(struct rewrite *w, const struct stmt_effects *row, struct query_step *step, struct stmt *st)
 {
 	step->substitute = SUB_RENAMED;
 	step->target = st ? stmt_retain(st) : NULL;
-	put_renamed(&w->out, w->text + row->at, row->len, row->name_at - row->at, row->name_len, st);
+	step_as_is(w, row, step, true, st);
 	w->changed = true;
 }
 
@@ -289,8 +318,14 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		return;
 	case STMT_RESET_LOCAL:
 		value = row->name ? settings_get(s->base, row->name) : NULL;
-		if (!value || s->backend->status == 'E' || !put_set_local(&w->out, row->name, value))
+		if (!value || s->backend->status == 'E')
 			break;
+		if (!put_set_local(&w->out, row->name, value)) {
+			if (w->e->n == 1 && s->backend->status == 'I' && !s->backend->batch)
+				break; /* where it does nothing, but warns */
+			put_set_config(&w->out, row->name, value, true);
+			step->substitute = SUB_SET_DEFAULT;
+		}
 		w->changed = true;
 		return;
 	case STMT_RESET_ALL:
@@ -306,7 +341,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 	default:
 		break;
 	}
-	buf_add(&w->out, w->text + row->at, row->len);
+	step_as_is(w, row, step, false, NULL);
 }
 
 /* From byte `at` of what was sent on, everything stands `delta` bytes further than the client wrote it. */
@@ -328,7 +363,7 @@ static void rewrite_text(struct rewrite *w, size_t len)
 
 	for (size_t i = 0; i < w->e->n; i++) {
 		const struct stmt_effects *row = &w->e->stmts[i];
-		size_t before, written, shift_at;
+		size_t before, written;
 
 		if (i && i < 64 && w->e->more_of_same >> i & 1)
 			continue;
@@ -337,8 +372,8 @@ static void rewrite_text(struct rewrite *w, size_t len)
 		step_write(w, row, &w->steps[i]);
 		done = row->at + row->len;
 		written = buf_len(&w->out) - before;
-		shift_at = w->steps[i].substitute == SUB_RENAMED ? before + row->name_at - row->at : before + written;
-		note_shift(w->s, (uint32_t)shift_at, (int32_t)written - (int32_t)row->len);
+		if (!w->steps[i].noted)
+			note_shift(w->s, (uint32_t)(before + written), (int32_t)written - (int32_t)row->len);
 	}
 	buf_add(&w->out, w->text + done, len - done);
 }
@@ -347,6 +382,10 @@ static bool needs_rewrite(const struct session *s, const struct effects *e)
 {
 	for (size_t i = 0; i < e->n; i++)
 		switch (e->stmts[i].kind) {
+		case STMT_PLAIN:
+			if (e->stmts[i].n_places && edit_wanted(s, &e->stmts[i]))
+				return true;
+			break;
 		case STMT_PREPARE:
 		case STMT_EXECUTE:
 		case STMT_DEALLOCATE:

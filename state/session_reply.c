@@ -156,13 +156,24 @@ static int32_t stmt_shift(const struct stmt *st, uint32_t len)
 	return (int32_t)strlen(st ? name : NO_STMT) - (int32_t)len;
 }
 
-/* Where a statement of a portal was given a backend's name for what it executes. */
-static int32_t portal_shift(const struct portal *p, uint32_t *at)
+/* What was sent was the client's text with a backend's name in it, or with what it would hear of its backend. */
+static const struct stmt_effects *edited_row(const struct session *s, const struct owed *o, struct edit *how)
 {
-	const struct stmt_effects *row = &p->effects->stmts[0];
+	const struct effects *e = NULL;
+	uint8_t sub = SUB_NONE;
 
-	*at = row->name_at;
-	return p->substitute == SUB_RENAMED ? stmt_shift(p->own ? p->own : p->target, row->name_len) : 0;
+	if (o && o->kind == OWED_EXECUTE && o->portal) {
+		e = o->portal->effects;
+		sub = o->portal->substitute;
+		*how = (struct edit){ .rename = sub == SUB_RENAMED, .name = o->portal->own ? o->portal->own : o->portal->target };
+	} else if (o && o->kind == OWED_PARSE) {
+		e = o->stmt ? o->stmt->effects : s->unnamed.effects;
+		sub = o->stmt ? o->stmt->substitute : s->unnamed.substitute;
+		if (sub == SUB_RENAMED) /* which shift_at tells */
+			return NULL;
+		*how = (struct edit){ 0 };
+	}
+	return (sub == SUB_RENAMED || sub == SUB_EDITED) && e->n == 1 ? &e->stmts[0] : NULL;
 }
 
 /* In the client's text, where an error is at `position` (from 1) of what was sent for the message that is answered now. */
@@ -170,10 +181,12 @@ static long position_back(struct session *s, const struct owed *head, long posit
 {
 	uint32_t at = head ? head->shift_at : 0;
 	long delta = head ? head->shift_delta : 0;
+	struct edit how;
+	const struct stmt_effects *row = edited_row(s, head, &how);
 
-	if (head && head->kind == OWED_EXECUTE && head->portal)
-		delta = portal_shift(head->portal, &at);
-	else if (head && head->kind == OWED_BIND && head->stmt && head->stmt->from_sql)
+	if (row)
+		return edit_position(s, row, &how, position);
+	if (head && head->kind == OWED_BIND && head->stmt && head->stmt->from_sql)
 		at = head->stmt->name_at, delta = stmt_shift(head->stmt, head->stmt->name_len);
 	else if (head && head->kind == OWED_QUERY)
 		for (size_t i = 0; i < s->query.n_shifts && position > (long)s->query.shifts[i].at; i++)

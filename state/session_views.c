@@ -72,7 +72,7 @@ static void lay_one(void *arg, const char *name, struct stmt *st)
 		l->now = then;
 	}
 	if (st->from_sql) {
-		send_own(s, (const char *)st->tail, st->tail_len);
+		send_own(s, (const char *)(st->given ? st->given : st->tail), st->given ? st->given_len : st->tail_len);
 		return;
 	}
 	send_parse(s, name, st->given ? st->given : st->tail, st->given ? st->given_len : st->tail_len);

@@ -17,9 +17,7 @@ WITHOUT = {
     "sequences": "currval() and lastval() are not protected",
     "own views": "pg_listening_channels() shows what is on the server connection, pg_prepared_statements the text of a PREPARE alone",
     "nested names": "EXECUTE of a statement that is itself a PREPARE, EXECUTE, DEALLOCATE or DISCARD",
-    "SET LOCAL TO DEFAULT": "it goes to the server's value, not the startup packet's",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",
-    "NULL": "set_config(…, NULL, …) goes back to the server's value, not the startup packet's",
     "out of sight": "what functions, triggers and views do to the session is not seen",
 }
 
@@ -124,7 +122,7 @@ class Words:
         if form < 0.6:
             return Statement("SET LOCAL %s = %s" % (name, value), "SET LOCAL")
         if form < 0.75:
-            return Statement(rng.choice(["RESET %s", "SET %s TO DEFAULT"]) % name, "SET carried")
+            return Statement(rng.choice(["RESET %s", "SET %s TO DEFAULT", "SET LOCAL %s TO DEFAULT"]) % name, "SET carried")
         if form < 0.9:
             return self.set_config(name, value)
         return Statement(rng.choice([
@@ -137,6 +135,7 @@ class Words:
     def set_config(self, name, value):
         rng = self.rng
         value = "'%s'" % value.strip("'").replace("''", "'").replace("'", "''").replace("$", "")
+        value = "NULL" if rng.random() < 0.1 else value
         local = rng.choice(["false", "false", "true"])
         return Statement(rng.choice([
             "SELECT set_config('%s', %s, %s)" % (name, value, local),

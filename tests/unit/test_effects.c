@@ -309,6 +309,57 @@ static void a_statement_that_does_nothing_but_set_is_told_apart(void **state)
 	}
 }
 
+/* {: a value begins, }: ends, [N]: a plain NULL, [C]: the call of pg_listening_channels(), <: its name goes here. */
+static void put_places(const char *text, const struct stmt_effects *s, char *out)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < s->n_places; i++) {
+		static const char *const marks[] = { "{", "}", "[N]", "[C]", "<" };
+		const struct text_place *p = &s->places[i];
+
+		out += sprintf(out, "%.*s%s", (int)(p->at - done), text + done, marks[p->what]);
+		done = p->at + p->len;
+		assert_true(!p->name == (p->what >= PLACE_CHANNELS));
+	}
+	strcpy(out, text + done);
+}
+
+static void places_where_a_session_says_something_else_are_found(void **state)
+{
+	static const struct { const char *text, *places; } rows[] = {
+		{ "SELECT set_config('a', 'x', false)", "SELECT set_config('a', 'x', false)" },
+		{ "SELECT set_config('a', NULL, false)", "SELECT set_config('a', [N], false)" },
+		{ "SELECT pg_catalog . \"set_config\" ( 'a' , /* , */ f(1, 2) , true)", "SELECT pg_catalog . \"set_config\" ( 'a' , /* , */ {f(1, 2)} , true)" },
+		{ "SELECT set_config('a', $1, false)", "SELECT set_config('a', {$1}, false)" },
+		{ "SELECT set_config($1, NULL, false)", "SELECT set_config($1, NULL, false)" },
+		{ "SELECT set_config(is_local => true, new_value := (v), setting_name => 'a')", "SELECT set_config(is_local => true, new_value := {(v)}, setting_name => 'a')" },
+		{ "SELECT set_config('a', set_config('b', null, true) || x[1:2], true)", "SELECT set_config('a', {set_config('b', [N], true) || x[1:2]}, true)" },
+		{ "SELECT pg_listening_channels()", "SELECT [C]<" },
+		{ "SELECT 1, (pg_catalog.pg_listening_channels( ))::text FROM t", "SELECT 1, ([C])::text< FROM t" },
+		{ "SELECT pg_listening_channels() AS c, pg_listening_channels() x, f(pg_listening_channels())", "SELECT [C] AS c, [C] x, f([C])" },
+		{ "SELECT pg_listening_channels() || 'x' WHERE true", "SELECT [C] || 'x' WHERE true" },
+		{ "SELECT ARRAY(SELECT pg_listening_channels()), 2", "SELECT ARRAY(SELECT [C]<), 2" },
+		{ "SELECT CAST(pg_listening_channels() AS text) COLLATE \"C\" ORDER BY 1", "SELECT CAST([C] AS text) COLLATE \"C\"< ORDER BY 1" },
+		{ "SELECT * FROM pg_listening_channels()", "SELECT * FROM [C]<" },
+		{ "SELECT * FROM pg_listening_channels() c", "SELECT * FROM [C] c" },
+		{ "SELECT * FROM pg_listening_channels() WITH ORDINALITY WHERE true", "SELECT * FROM [C] WITH ORDINALITY< WHERE true" },
+		{ "SELECT * FROM ROWS FROM (pg_listening_channels()) WITH ORDINALITY, t", "SELECT * FROM ROWS FROM ([C]) WITH ORDINALITY<, t" },
+		{ "SELECT EXISTS (SELECT 1 FROM pg_listening_channels() AS c(d) WHERE d = 'x')", "SELECT EXISTS (SELECT 1 FROM [C] AS c(d) WHERE d = 'x')" },
+		{ "PREPARE p AS SELECT PG_LISTENING_CHANNELS()", "PREPARE p AS SELECT [C]<" },
+		{ "SELECT own.pg_listening_channels(), pg_listening_channels(1)", "SELECT own.pg_listening_channels(), pg_listening_channels(1)" },
+	};
+	char out[512];
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct effects *e = effects(rows[i].text);
+
+		put_places(rows[i].text, &e->stmts[0], out);
+		assert_string_equal(out, rows[i].places);
+		effects_release(e);
+	}
+}
+
 static void views_of_ones_own_session_are_seen(void **state)
 {
 	ROWS_ARE({ "SELECT * FROM pg_prepared_statements", STMT_PLAIN, TOUCH_OWN_VIEWS },
@@ -662,6 +713,7 @@ int main(void)
 		cmocka_unit_test(a_set_is_written_that_gives_the_same_text_again),
 		cmocka_unit_test(a_list_that_set_would_write_otherwise_is_left_to_set_config),
 		cmocka_unit_test(a_statement_that_does_nothing_but_set_is_told_apart),
+		cmocka_unit_test(places_where_a_session_says_something_else_are_found),
 		cmocka_unit_test(views_of_ones_own_session_are_seen),
 		cmocka_unit_test(functions_that_leave_state_are_seen),
 		cmocka_unit_test(objects_that_are_temporary_are_seen),

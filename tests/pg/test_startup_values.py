@@ -1,0 +1,111 @@
+"""What a session goes back to is what its startup packet asked for, by whichever way it goes back."""
+
+from differential import scenario
+
+STARTED = {"work_mem": "5MB", "search_path": "s2,s1", "TimeZone": "Asia/Tokyo", "my.own": "it's \\ mine"}
+THEN = {"work_mem": "7MB", "search_path": "s3", "TimeZone": "UTC", "my.own": "x"}
+NULLS = {
+    "literal": "SELECT set_config('%s', NULL, %s)",
+    "cast": "SELECT set_config('%s', NULL::text, %s) || '!' AS v",
+    "by name": "SELECT pg_catalog.set_config(is_local => %2$s, new_value => NULL, setting_name => '%1$s')",
+    "computed": "SELECT set_config('%s', nullif('a', 'a'), %s), 1 AS behind",
+    "in FROM": "SELECT * FROM set_config('%s', (SELECT v FROM t WHERE false), %s)",
+    "over rows": "SELECT set_config('%s', v, %s) FROM (VALUES (NULL), ('s4'), (NULL)) AS l (v) WHERE v IS NULL",
+    "a set": "SELECT set_config('%s', unnest(ARRAY[NULL]::text[]), %s)",
+    "nested": "SELECT \"set_config\"('%s', set_config('my.own', NULL, false) || NULL, %s)",
+}
+
+
+def null(way, name, local):
+    return NULLS[way].replace("%2$s", local).replace("%1$s", name) if "$" in NULLS[way] else NULLS[way] % (name, local)
+
+
+@scenario("startup parameters", args={"%s of %s" % (way, name): (way, name) for way in NULLS for name in STARTED})
+def test_set_config_to_null(s, way, name):
+    s.client("z").quit()
+    a = s.client("a", params=STARTED)
+    for ask in (a.q, a.x):
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        ask(null(way, name, "false"))
+        a.q("SHOW " + name)
+        a.q("BEGIN; SET %s = '%s'" % (name, THEN[name]))
+        ask(null(way, name, "true"))
+        a.q("SHOW %s; COMMIT; SHOW %s" % (name, name))
+        a.q("BEGIN")
+        ask(null(way, name, "false"))
+        a.q("ROLLBACK; SHOW %s" % name)
+        a.q("RESET " + name)
+
+
+@scenario("startup parameters", args={name: (name,) for name in STARTED})
+def test_set_config_to_null_by_bind(s, name):
+    a = s.client("a", params=STARTED)
+    for sql, values in (("SELECT set_config('%s', $1, false)" % name, [None]), ("SELECT set_config($1, $2, false)", [name, None]),
+                        ("SELECT set_config($2, $1::text, $3)", [None, name.upper(), "true"]),
+                        ("SELECT set_config($2, $1, false), set_config($1, $2, false)", [None, name])):
+        for name_of_it in ("", "p"):
+            a.q("SET %s = '%s'" % (name, THEN[name]))
+            a.parse(name_of_it, sql).describe("S", name_of_it).sync().go()
+            a.bind("", name_of_it, values).execute().sync().go()
+            a.q("SHOW " + name)
+            a.close_("S", "p").sync().go()
+
+
+@scenario("startup parameters")
+def test_set_config_to_null_prepared(s):
+    a = s.client("a", params=STARTED)
+    b = s.client("b")
+    for client in (a, b):
+        client.q("PREPARE p AS SELECT set_config('work_mem', NULL, false)")
+        client.q("PREPARE q (text) AS SELECT set_config('work_mem', $1, false)")
+        client.q("SELECT name, statement FROM pg_prepared_statements ORDER BY name")
+    for sql in ("EXECUTE p", "EXECUTE q(NULL)", "EXECUTE q('3MB')"):
+        for client in (a, b):
+            for ask in (client.q, client.x):
+                client.q("SET work_mem = '9MB'")
+                ask(sql)
+                client.q("SHOW work_mem")
+
+
+@scenario("startup parameters")
+def test_where_an_error_is(s):
+    a = s.client("a", params=STARTED)
+    for sql in ("SELECT set_config('work_mem', NULL, false), nothing", "SELECT set_config('work_mem', nothing, false)",
+                "SELECT nothing, set_config('work_mem', NULL, false)",
+                "SELECT set_config('work_mem', NULL, false); SELECT set_config('my.own', NULL, false), set_config('work_mem', NULL, false), nothing"):
+        a.q(sql)
+    a.x("SELECT set_config('work_mem', NULL, false), nothing")
+    a.x("SELECT set_config('work_mem', nothing, false)")
+    a.q("PREPARE p AS SELECT set_config('work_mem', NULL, false), nothing")
+    a.x("PREPARE p AS SELECT set_config('work_mem', nothing, false)")
+    a.q("SHOW work_mem")
+
+
+@scenario("startup parameters", args={name: (name,) for name in STARTED})
+def test_local_to_default(s, name):
+    a = s.client("a", params=STARTED)
+    for ask in (a.q, a.x):
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        for way in ("SET LOCAL %s TO DEFAULT", "SET %s TO DEFAULT", "RESET %s", "SET SESSION %s = DEFAULT"):
+            a.q("BEGIN")
+            a.q("SAVEPOINT one")
+            ask(way % name)
+            ask("SHOW " + name)
+            a.q("ROLLBACK TO one")
+            ask("SHOW " + name)
+            ask(way % name)
+            a.q("COMMIT")
+            ask("SHOW " + name)
+            a.q("SET %s = '%s'" % (name, THEN[name]))
+    a.q("BEGIN; SET LOCAL %s TO DEFAULT; SHOW %s; ROLLBACK; SHOW %s" % (name, name, name))
+    a.q("SET LOCAL %s TO DEFAULT" % name)
+    a.parse("", "SET %s = '%s'" % (name, THEN[name])).bind().execute().parse("", "SET %s TO DEFAULT" % name).bind().describe().execute() \
+        .parse("", "SHOW " + name).bind().execute().sync().go()
+
+
+@scenario("startup parameters")
+def test_local_to_default_of_roles(s):
+    a = s.client("a", params={"role": "r1"})
+    a.q("SET ROLE r2")
+    for sql in ("BEGIN", "SET LOCAL ROLE TO DEFAULT", "SELECT current_user", "COMMIT", "SELECT current_user", "RESET ROLE", "SELECT current_user"):
+        a.q(sql)
