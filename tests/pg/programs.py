@@ -15,7 +15,7 @@ from player import NAMES, Holding, Step
 WITHOUT = {
     "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
-    "own views": "pg_listening_channels() shows what is on the server connection, pg_prepared_statements the text of a PREPARE alone",
+    "own views": "pg_prepared_statements shows the text of a PREPARE alone",
     "nested names": "EXECUTE of a statement that is itself a PREPARE, EXECUTE, DEALLOCATE or DISCARD",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",
     "out of sight": "what functions, triggers and views do to the session is not seen",
@@ -237,8 +237,10 @@ class Words:
         if which < 0.8:
             return Statement(rng.choice(["NOTIFY ch1", "NOTIFY ch1, 'payload of %s'" % NAMES[client], "SELECT pg_notify('ch2', 'x')",
                                          "NOTIFY ch2, 'it''s'"]), "LISTEN")
-        if which < 0.9:
+        if which < 0.86:
             return Statement("UNLISTEN " + rng.choice(["ch1", "ch2"]), "LISTEN")
+        if which < 0.93:
+            return Statement(rng.choice(["SELECT pg_listening_channels()", "SELECT * FROM pg_listening_channels() ORDER BY 1"]), "own views")
         return Statement("UNLISTEN *", "LISTEN", frees=["listen"])
 
     def batch(self, client):
