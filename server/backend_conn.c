@@ -471,16 +471,26 @@ static bool says_goodbye(const struct forward *f)
 	return buf_len(f->in) > f->run && buf_head(f->in)[f->run] == 'E';
 }
 
+/* Behind a message: what pgporter answers itself follows. */
+static void answer_invented(struct backend_conn *b, struct forward *f)
+{
+	if (!b->facts.owed.count || ledger_head(&b->facts.owed)->kind != OWED_INVENTED)
+		return;
+	forward_run(f);
+	session_reply_done(&b->client->session);
+}
+
 static void linked_pump(struct backend_conn *b)
 {
 	struct client *c = b->client;
 	struct forward f = { .in = &b->stream.in, .out = stream_out(&c->stream) };
-	uint32_t events = 0;
+	uint32_t events = 0, body_max = (uint32_t)b->worker->config->max_packet_size;
 
 	while (b->state == CONN_READY && b->client == c && buf_len(f.in) > f.run && c->state != CLIENT_DEAD) {
 		struct client_message m;
 		struct wire_head head;
 		enum wire_result result;
+		size_t plain;
 
 		if (b->stream_left) {
 			forward_run(&f);
@@ -491,7 +501,13 @@ static void linked_pump(struct backend_conn *b)
 			}
 			continue;
 		}
-		result = wire_head(buf_head(f.in) + f.run, buf_len(f.in) - f.run, (uint32_t)b->worker->config->max_packet_size, &head);
+		plain = session_plain_replies(&c->session, buf_head(f.in) + f.run, buf_len(f.in) - f.run, body_max);
+		if (plain) {
+			f.run += plain;
+			answer_invented(b, &f);
+			continue;
+		}
+		result = wire_head(buf_head(f.in) + f.run, buf_len(f.in) - f.run, body_max, &head);
 		if (result == WIRE_MORE)
 			break;
 		if (result == WIRE_BAD) {
@@ -505,10 +521,8 @@ static void linked_pump(struct backend_conn *b)
 		name_sender(b, &m);
 		if (!linked_message(b, &f, &m, &events))
 			break;
-		if (!b->stream_left && b->facts.owed.count && ledger_head(&b->facts.owed)->kind == OWED_INVENTED) {
-			forward_run(&f);
-			session_reply_done(&c->session);
-		}
+		if (!b->stream_left)
+			answer_invented(b, &f);
 		if (events && !b->stream_left && session_releasable(&c->session)) { /* the rest is not this client's */
 			if (says_goodbye(&f))
 				b->facts.spoilt = true;

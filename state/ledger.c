@@ -29,16 +29,9 @@ struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours)
 	if (l->count == l->cap)
 		ledger_grow(l);
 	o = &l->ring[(l->first + l->count) & (l->cap - 1)];
-	memset(o, 0, sizeof *o);
-	o->kind = kind;
-	o->ours = ours;
+	*o = (struct owed){ .kind = (uint8_t)kind, .ours = ours };
 	l->count++;
 	return o;
-}
-
-struct owed *ledger_head(struct ledger *l)
-{
-	return l->count ? &l->ring[l->first] : NULL;
 }
 
 struct owed *ledger_at(struct ledger *l, size_t i)
@@ -51,10 +44,8 @@ struct owed *ledger_last(struct ledger *l)
 	return l->count ? ledger_at(l, l->count - 1) : NULL;
 }
 
-static void give_back(struct owed *o)
+void ledger_give_back(struct owed *o)
 {
-	if (!o)
-		abort();
 	stmt_release(o->stmt);
 	free(o->name);
 	unnamed_free(o->before);
@@ -62,14 +53,9 @@ static void give_back(struct owed *o)
 
 void ledger_drop_last(struct ledger *l)
 {
-	give_back(ledger_last(l));
-	l->count--;
-}
-
-void ledger_pop(struct ledger *l)
-{
-	give_back(ledger_head(l));
-	l->first = (l->first + 1) & (l->cap - 1);
+	if (!l->count)
+		abort();
+	ledger_give_back(ledger_last(l));
 	l->count--;
 }
 

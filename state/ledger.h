@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct stmt;
 struct portal;
@@ -50,11 +51,28 @@ struct ledger {
 };
 
 struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours); /* zeroed but for these; can't fail */
-struct owed *ledger_head(struct ledger *l);	       /* NULL when nothing is owed */
 struct owed *ledger_at(struct ledger *l, size_t i);    /* i-th from the head; i < count */
 struct owed *ledger_last(struct ledger *l);	       /* NULL when nothing is owed */
-void ledger_pop(struct ledger *l);		       /* and gives back what the entry holds */
+void ledger_give_back(struct owed *o);		       /* what the entry holds, but for its portal */
 void ledger_drop_last(struct ledger *l);	       /* likewise, at the other end */
 void ledger_release(struct ledger *l);
+
+static inline struct owed *ledger_head(struct ledger *l) /* NULL when nothing is owed */
+{
+	return l->count ? &l->ring[l->first] : NULL;
+}
+
+/* And gives back what the entry holds; something must be owed. */
+static inline void ledger_pop(struct ledger *l)
+{
+	struct owed *o = &l->ring[l->first];
+
+	if (!l->count)
+		abort();
+	if (o->stmt || o->name || o->before)
+		ledger_give_back(o);
+	l->first = (l->first + 1) & (l->cap - 1);
+	l->count--;
+}
 
 #endif

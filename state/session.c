@@ -160,7 +160,10 @@ void owed_portal(struct owed *o, struct portal *p)
 
 void owed_pop(struct session *s)
 {
-	portal_release(ledger_head(&s->backend->owed)->portal);
+	struct portal *p = ledger_head(&s->backend->owed)->portal;
+
+	if (p)
+		portal_release(p);
 	ledger_pop(&s->backend->owed);
 }
 
@@ -291,6 +294,7 @@ void session_link(struct session *s, struct backend *b)
 	if (s->backend || b->session)
 		abort();
 	s->backend = b;
+	s->ready = false;
 	b->session = s;
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
@@ -316,6 +320,7 @@ bool session_unlink(struct session *s)
 	watch_let_go(s);
 	b->session = NULL;
 	s->backend = NULL;
+	s->ready = false;
 	portals_clear(s);
 	query_clear(s);
 	s->task = TASK_NONE;
@@ -742,12 +747,45 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 	return skip_message(s, m);
 }
 
+/* Whatever a message behind others in a batch could be held or refused for was seen to with the first of them, and
+ * they have brought nothing new. */
+static inline bool goes_on(const struct session *s, const struct client_message *m)
+{
+	const struct backend *b = s->backend;
+
+	if (!s->ready || s->not_plain || b->skipping || b->copy_in || b->copy_both || s->want != b->have)
+		return false;
+	switch (m->type) {
+	case 'P':
+	case 'B':
+	case 'D':
+	case 'E':
+	case 'S':
+	case 'H':
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* What has to be there before the message. In a transaction that has failed already nothing of it matters. */
 static bool backend_ready(struct session *s, const struct client_message *m)
 {
 	if (s->begin.failed)
 		return begin_ready(s);
 	return custom_ready(s) && settings_ready(s, m) && begin_ready(s);
+}
+
+/* The same for the session as a whole. False while something of it is under way. */
+static bool all_ready(struct session *s, const struct client_message *m)
+{
+	if (!views_gone(s))
+		return false;
+	if (plans_stale(s)) {
+		task_discard_plans(s);
+		return false;
+	}
+	return sequence_ready(s) && backend_ready(s, m);
 }
 
 /* No backend is taken for a message that can't be dealt with yet. */
@@ -764,6 +802,9 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 	enum session_verdict verdict;
 	struct rule_refusal why;
 
+	if (goes_on(s, m))
+		return linked_message(s, m);
+	s->ready = false;
 	if (!type_known(m->type))
 		return refuse_type(s);
 	if (m->type == 'X')
@@ -799,17 +840,12 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return answer_unlinked(s, m, &verdict) || (!s->begin.held && refused_early(s, m, &verdict)) ? verdict : SESSION_LINK;
 	if (s->listen.begins && listen_begin(s))
 		return SESSION_HOLD;
-	if (m->type != 'S' && m->type != 'H' && !s->begin.held && !whole_session_allowed(s, &why))
+	if (m->type == 'S' || m->type == 'H')
+		return linked_message(s, m);
+	if (!s->begin.held && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
-	if (m->type != 'S' && m->type != 'H' && !views_gone(s))
+	if (!all_ready(s, m))
 		return SESSION_HOLD;
-	if (m->type != 'S' && m->type != 'H' && plans_stale(s)) {
-		task_discard_plans(s);
-		return SESSION_HOLD;
-	}
-	if (m->type != 'S' && m->type != 'H' && !sequence_ready(s))
-		return SESSION_HOLD;
-	if (m->type != 'S' && m->type != 'H' && !backend_ready(s, m))
-		return SESSION_HOLD;
+	s->ready = !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held;
 	return linked_message(s, m);
 }

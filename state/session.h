@@ -164,7 +164,6 @@ struct session {
 	struct backend *backend; /* linked, or NULL */
 	uint64_t serial;
 	bool carry;		 /* transaction and statement pooling with state carried */
-	bool through;		 /* session pooling: everything goes through as it is */
 	uint64_t *generation;	 /* of the database's definitions; shared by its sessions */
 	const struct state_rules *rules; /* borrowed; session_rules_set() */
 	struct pin_limit *pin_limit;	 /* its pool's; NULL: none */
@@ -270,8 +269,20 @@ struct session {
 
 	enum views views, views_next; /* next: when TASK_CLEAR is done */
 	bool views_ending; /* no message waits for that */
-	enum task_kind task;
-	bool task_failed;    /* its error is the client's: told with the message that was held */
+	/* What keeps the client's messages from just being sent on, together so that it is asked in one go. */
+	union {
+		struct {
+			enum task_kind task : 8;
+			bool task_failed;    /* its error is the client's: told with the message that was held */
+			bool await_ready;    /* a Query, FunctionCall or Sync was sent */
+			bool await_reply;    /* a barrier: an Execute's reply */
+			bool await_copy_end; /* CopyDone or CopyFail was sent in an extended COPY */
+			bool skip;	     /* an error was told: drop the client's messages up to its Sync */
+			bool through;	     /* session pooling: everything goes through as it is */
+		};
+		uint64_t not_plain;
+	};
+	bool ready; /* all that has to be there before a message is, and stays so while nothing but plain statements follows */
 	bool task_alone;     /* ends with a Sync of its own */
 	bool task_mismatch;  /* PREPARE: the result type isn't what the client was told */
 	struct buf task_error; /* ErrorResponse body */
@@ -291,10 +302,6 @@ struct session {
 	} flight;
 
 	bool raising;	     /* PostgreSQL raises an error in our words: where in our SQL is not told */
-	bool await_ready;    /* a Query, FunctionCall or Sync was sent */
-	bool await_reply;    /* a barrier: an Execute's reply */
-	bool skip;	     /* an error was told: drop the client's messages up to its Sync */
-	bool await_copy_end; /* CopyDone or CopyFail was sent in an extended COPY */
 	uint32_t ready_owed; /* session pooling: Queries and Syncs not answered yet */
 	const char *refusal_code, *refusal; /* after SESSION_REFUSE or EVENT_BROKEN */
 	struct rule_refusal *refused;	    /* by rule, last time; NULL: never */
@@ -381,6 +388,10 @@ void session_listen_end(struct session *s); /* the client is gone */
 /* The i-th channel that the client listens to, in the order of its LISTENs, and where LISTEN is shared; NULL: no more. */
 const char *session_listens_to(const struct session *s, size_t i);
 
+/* Of the linked backend's bytes, so many from the first on are whole messages that the client gets as they are, and are
+ * answered for now: the caller forwards them, and goes on as behind any message. 0: session_from_backend() has to tell.
+ * Bodies longer than body_max bytes are never among them. */
+size_t session_plain_replies(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max);
 /* To be called when a message's last byte has been forwarded or swallowed: what pgporter answers itself follows. */
 void session_reply_done(struct session *s);
 /* True if a message of this type, whole or not, can only be forwarded: the caller may skip session_from_backend(). */

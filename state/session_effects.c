@@ -72,6 +72,7 @@ void effects_sent(struct session *s, const struct effects *e, const struct stmt 
 	uint32_t left = s->rules->ignore ? rules_kinds(s, e) & s->rules->ignore : 0;
 	uint32_t asked = asked_of(e, NULL);
 
+	s->ready = false;
 	if (left) {
 		s->counters->ignored++;
 		s->backend->left |= left;

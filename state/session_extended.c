@@ -298,6 +298,7 @@ static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, 
 	p->effects = session_effects_of(s, p->text, p->text_len);
 	if (effects_none(p->effects))
 		return true;
+	s->ready = false;
 	session_remember_text(s, p->text, p->text_len);
 	parse_substitute(s, p);
 	if (p->substitute) {
@@ -800,6 +801,8 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	struct portal *p = s->portals ? portal_find(s, name) : NULL;
 	struct owed *o;
 
+	if (p)
+		s->ready = false;
 	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
 		return SESSION_VACATE;
 	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&

@@ -260,6 +260,7 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 
 	if (m->have < m->len && m->len <= REPLY_HOLD_MAX)
 		return REPLY_WHOLE;
+	s->ready = false;
 	if (!o) /* FATAL on its way out: the client linked to it is told */
 		return REPLY_FORWARD;
 	b->copy_in = b->copy_both = false;
@@ -333,7 +334,7 @@ void session_tell_ready(struct session *s, uint32_t *events)
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
-	s->skip = s->listen.behind = false;
+	s->skip = s->listen.behind = s->ready = false;
 	barrier_passed(s, events);
 	*events |= EVENT_READY | EVENT_PROGRESS;
 	s->counters->queries++;

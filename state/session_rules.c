@@ -39,6 +39,7 @@ void session_rules_set(struct session *s, const struct state_rules *rules, struc
 	s->pin_limit = limit;
 	s->carry_next = carry;
 	s->ruled_settings = NULL;
+	s->ready = false;
 	if (!s->backend)
 		s->carry = carry;
 }

@@ -12,7 +12,7 @@
 void task_begin(struct session *s, enum task_kind kind)
 {
 	s->task = kind;
-	s->task_failed = s->task_mismatch = false;
+	s->ready = s->task_failed = s->task_mismatch = false;
 	s->task_alone = !s->backend->batch;
 	buf_reset(&s->task_error);
 	buf_reset(&s->task_rows);

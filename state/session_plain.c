@@ -1,0 +1,102 @@
+/* The way of replies that take no thought: those to statements without any effect, a whole run at a time. What is left
+ * to session_from_backend() is everything else; a reply that is told apart here must be one that it would forward. */
+#include "parser/reader.h"
+#include "state/session_internal.h"
+
+enum { HEAD = 5 };
+
+/* CommandComplete of such a statement. NOTIFY's is looked at by who forwards it. */
+static bool plain_tag(const uint8_t *body, size_t len)
+{
+	return len && !body[len - 1] && *body != 'N';
+}
+
+/* Nothing but the rest of this transaction depends on how statements end. */
+static bool tags_ignored(const struct session *s)
+{
+	return !s->txn.dirty && !s->txn.outcome && !s->n_roles_gone;
+}
+
+/* Is this the whole answer (ANSWERED), a part of it (PART), or something to be looked at (OTHER)? */
+enum plain { OTHER, PART, ANSWERED };
+
+static enum plain plain_query(const struct session *s, char type, const uint8_t *body, size_t len)
+{
+	if (s->query.effects || s->query.steps)
+		return OTHER;
+	switch (type) {
+	case 'D':
+	case 'T':
+	case 'I':
+		return PART;
+	case 'C':
+		return tags_ignored(s) && plain_tag(body, len) ? PART : OTHER;
+	default:
+		return OTHER;
+	}
+}
+
+static enum plain plain_execute(const struct session *s, const struct owed *o, char type, const uint8_t *body, size_t len)
+{
+	switch (type) {
+	case 'D':
+		return PART;
+	case 'C':
+		if (!plain_tag(body, len))
+			return OTHER;
+		/* fall through */
+	case 'I':
+	case 's':
+		return o->portal || s->await_reply || s->await_copy_end || s->backend->copy_in || s->backend->copy_both ||
+		       !tags_ignored(s) ? OTHER : ANSWERED;
+	default:
+		return OTHER;
+	}
+}
+
+static enum plain plain_reply(const struct session *s, const struct owed *o, char type, const uint8_t *body, size_t len)
+{
+	switch ((enum owed_kind)o->kind) {
+	case OWED_PARSE:
+		return type == '1' ? ANSWERED : OTHER;
+	case OWED_BIND:
+		return type == '2' ? ANSWERED : OTHER;
+	case OWED_CLOSE:
+		return type == '3' ? ANSWERED : OTHER;
+	case OWED_DESCRIBE_STMT:
+	case OWED_DESCRIBE_PORTAL:
+		if (o->stmt)
+			return OTHER;
+		return type == 'T' || type == 'n' ? ANSWERED : type == 't' && o->kind == OWED_DESCRIBE_STMT ? PART : OTHER;
+	case OWED_EXECUTE:
+		return plain_execute(s, o, type, body, len);
+	case OWED_QUERY:
+		return plain_query(s, type, body, len);
+	default:
+		return OTHER;
+	}
+}
+
+size_t session_plain_replies(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max)
+{
+	struct ledger *l = &s->backend->owed;
+	size_t at = 0;
+
+	if (s->through || s->task)
+		return 0;
+	while (l->count && len - at >= HEAD) {
+		struct owed *o = ledger_head(l);
+		uint32_t claim = be32(bytes + at + 1);
+		enum plain plain;
+
+		if (o->ours || o->flight || claim < 4 || claim - 4 > body_max || claim > len - at - 1)
+			break;
+		plain = plain_reply(s, o, (char)bytes[at], bytes + at + HEAD, claim - 4);
+		if (plain == OTHER)
+			break;
+		at += 1 + claim;
+		if (plain == ANSWERED)
+			owed_pop(s);
+	}
+	return at;
+}
