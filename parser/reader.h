@@ -68,9 +68,11 @@ static inline uint32_t reader_u32(struct reader *r)
 /* A NUL-ended string; its length without the NUL goes to *len unless that is NULL. */
 static inline const char *reader_str(struct reader *r, size_t *len)
 {
-	const uint8_t *nul = r->bad || r->at == r->end ? NULL : memchr(r->at, 0, reader_left(r));
+	const uint8_t *nul = NULL;
 	const char *s = (const char *)r->at;
 
+	if (!r->bad && r->at != r->end) /* most names are empty */
+		nul = *r->at ? memchr(r->at, 0, reader_left(r)) : r->at;
 	if (!nul) {
 		r->bad = true;
 		return NULL;

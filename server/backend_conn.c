@@ -190,6 +190,17 @@ void conn_send_query(struct backend_conn *b, const char *sql)
 
 #define IDLE_TIMEOUT "idle_session_timeout"
 
+/* Asked once of each set of settings that it comes back with. */
+static bool keeps_idle_timeout(struct backend_conn *b)
+{
+	if (b->no_idle_timeout == settings_id(b->facts.applied))
+		return false;
+	if (settings_get(b->facts.applied, IDLE_TIMEOUT))
+		return true;
+	b->no_idle_timeout = settings_id(b->facts.applied);
+	return false;
+}
+
 void conn_release(struct backend_conn *b, bool clean)
 {
 	const struct config *c = b->worker->config;
@@ -203,7 +214,7 @@ void conn_release(struct backend_conn *b, bool clean)
 		pools_serve(b->pool);
 		return;
 	}
-	if (settings_get(b->facts.applied, IDLE_TIMEOUT)) { /* it would be killed while it waits for the next client */
+	if (keeps_idle_timeout(b)) { /* it would be killed while it waits for the next client */
 		settings_set(&b->facts.applied, IDLE_TIMEOUT, NULL);
 		settings_set(&b->facts.have, IDLE_TIMEOUT, NULL);
 		conn_enter_state(b, CONN_RESET);
@@ -417,7 +428,7 @@ static bool linked_message(struct backend_conn *b, struct forward *f, const stru
 		const struct owed *head = ledger_head(&b->facts.owed);
 		bool own = head && head->ours && (c->session.task || head->flight);
 
-		if (f->run && !strchr("12TtnD", m->type)) { /* the session may write behind what is being forwarded */
+		if (f->run && m->type != 'T' && m->type != 'D') { /* the session may write behind what is being forwarded */
 			forward_run(f);
 			here.body = buf_head(f->in) + WIRE_HEAD;
 		}

@@ -58,6 +58,7 @@ struct backend_conn {
 	bool parting;	      /* CONN_DEAD for everyone, but counted until PostgreSQL has ended the session */
 	int cancels;	      /* cancel requests on their way to it: nobody else may have it yet */
 	bool free_after_cancel;
+	uint64_t no_idle_timeout; /* settings_id() of what was last found not to hold idle_session_timeout */
 	int64_t connected_us, request_us, used_us; /* used_us: given back, or known to answer */
 	uint64_t id;
 	char host[256];

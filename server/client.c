@@ -288,7 +288,8 @@ void client_linked(struct client *c, struct backend_conn *b)
 			worker_dirty(w, &b->stream);
 		return;
 	}
-	client_schedule(c);
+	if (!c->pumping)
+		client_schedule(c);
 }
 
 /* True if the client is linked now. Else it is in line, and will be scheduled. */
@@ -570,6 +571,7 @@ static void active_pump(struct client *c)
 	if (c->welcomed && session_releasable(&c->session))
 		client_give_up_backend(c);
 	c->welcomed = false;
+	c->pumping = true;
 	while (c->state == CLIENT_ACTIVE && buf_len(&c->stream.in) && !backend_full(c)) {
 		if (c->stream_left) {
 			stream_rest(c);
@@ -580,6 +582,7 @@ static void active_pump(struct client *c)
 		if (!message_at(c, &m) || !one_message(c, &m, &partial))
 			break;
 	}
+	c->pumping = false;
 	if (c->state != CLIENT_ACTIVE)
 		return;
 	if (c->backend && c->backend->have_stream) {

@@ -46,6 +46,7 @@ struct client {
 	struct backend_conn *own; /* on its way to be that */
 	enum replication replication;
 	bool runnable;
+	bool pumping;	      /* its messages are being taken: who links it now need not have that done */
 	size_t stream_left;	  /* bytes of the message under way that go on unread */
 	bool stream_drop;	  /* …to nowhere */
 	bool admin;		  /* console: every command; else SHOW only */

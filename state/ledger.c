@@ -7,7 +7,7 @@
 
 enum { LEDGER_SMALLEST = 16 };
 
-static void ledger_grow(struct ledger *l)
+void ledger_grow(struct ledger *l)
 {
 	size_t cap = l->cap ? l->cap * 2 : LEDGER_SMALLEST;
 	struct owed *ring = calloc(cap, sizeof *ring);
@@ -20,18 +20,6 @@ static void ledger_grow(struct ledger *l)
 	l->ring = ring;
 	l->cap = cap;
 	l->first = 0;
-}
-
-struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours)
-{
-	struct owed *o;
-
-	if (l->count == l->cap)
-		ledger_grow(l);
-	o = &l->ring[(l->first + l->count) & (l->cap - 1)];
-	*o = (struct owed){ .kind = (uint8_t)kind, .ours = ours };
-	l->count++;
-	return o;
 }
 
 struct owed *ledger_at(struct ledger *l, size_t i)

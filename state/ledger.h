@@ -50,7 +50,7 @@ struct ledger {
 	size_t cap, first, count;
 };
 
-struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours); /* zeroed but for these; can't fail */
+void ledger_grow(struct ledger *l); /* ledger_push()'s slow half */
 struct owed *ledger_at(struct ledger *l, size_t i);    /* i-th from the head; i < count */
 struct owed *ledger_last(struct ledger *l);	       /* NULL when nothing is owed */
 void ledger_give_back(struct owed *o);		       /* what the entry holds, but for its portal */
@@ -60,6 +60,18 @@ void ledger_release(struct ledger *l);
 static inline struct owed *ledger_head(struct ledger *l) /* NULL when nothing is owed */
 {
 	return l->count ? &l->ring[l->first] : NULL;
+}
+
+/* Zeroed but for these; can't fail. */
+static inline struct owed *ledger_push(struct ledger *l, enum owed_kind kind, bool ours)
+{
+	struct owed *o;
+
+	if (l->count == l->cap)
+		ledger_grow(l);
+	o = &l->ring[(l->first + l->count++) & (l->cap - 1)];
+	*o = (struct owed){ .kind = (uint8_t)kind, .ours = ours };
+	return o;
 }
 
 /* And gives back what the entry holds; something must be owed. */

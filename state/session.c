@@ -271,7 +271,7 @@ unsigned session_lex_mode(struct session *s)
 {
 	const char *strings, *encoding;
 
-	if (s->lex_for == s->reported)
+	if (s->lex_for == settings_id(s->reported))
 		return s->lex_mode;
 	strings = settings_get(s->reported, "standard_conforming_strings");
 	encoding = settings_get(s->reported, "client_encoding");
@@ -280,7 +280,7 @@ unsigned session_lex_mode(struct session *s)
 		s->lex_mode |= LEX_BACKSLASH;
 	if (encoding && encoding_unsafe(encoding))
 		s->lex_mode |= LEX_UNSAFE_BYTES;
-	s->lex_for = s->reported;
+	s->lex_for = settings_id(s->reported);
 	return s->lex_mode;
 }
 
@@ -367,13 +367,18 @@ void session_welcome(struct session *s, const struct settings *reported)
 	settings_assign(&s->base_reported, reported);
 }
 
+/* Of all that keeps messages from being sent on, it is only that those up to the client's Sync are dropped. */
+static bool only_skips(const struct session *s)
+{
+	return !s->through && !s->task && !s->task_failed && !s->await_ready && !s->await_reply && !s->await_copy_end;
+}
+
 bool session_releasable(const struct session *s)
 {
 	const struct backend *b = s->backend;
 
-	return b && !s->through && !s->task && !s->task_failed && !s->await_ready && !s->await_reply && !s->await_copy_end &&
-	       !b->owed.count && b->status == 'I' && !b->batch && !b->skipping && !s->pins && !s->vacate &&
-	       s->views == VIEWS_NONE;
+	return b && b->status == 'I' && (!s->not_plain || (s->skip && only_skips(s))) && !b->owed.count && !b->batch &&
+	       !b->skipping && !s->pins && !s->vacate && s->views == VIEWS_NONE;
 }
 
 bool session_in_transaction(const struct session *s)
@@ -563,9 +568,14 @@ static bool may_be_reset(const struct client_message *m)
 	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_", "set session authorization d" };
 	const char *text = (const char *)m->body;
 
-	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-		if ((*text | 0x20) == *begins[i] && !strncasecmp(text, begins[i], strlen(begins[i])))
+	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+		size_t n = strlen(begins[i]);
+
+		/* Its ends first: many texts begin with SELECT. */
+		if ((*text | 0x20) == *begins[i] && n < m->len && (text[n - 1] | 0x20) == (begins[i][n - 1] | 0x20) &&
+		    !strncasecmp(text, begins[i], n))
 			return true;
+	}
 	return false;
 }
 
@@ -611,16 +621,17 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 static bool refused_early(struct session *s, const struct client_message *m, enum session_verdict *verdict)
 {
 	struct reader r = reader_of(m->body, m->have);
-	const char *name = m->type == 'P' ? reader_str(&r, NULL) : "", *text;
+	const char *name, *text;
 	const struct effects *e;
 	struct rule_refusal why;
 	size_t len;
 	bool allowed;
 
-	if ((m->type != 'Q' && m->type != 'P') || !s->carry || m->have < m->len || !rules_watch(s) || !name)
+	if ((m->type != 'Q' && m->type != 'P') || !s->carry || m->have < m->len || !rules_watch(s))
 		return false;
+	name = m->type == 'P' ? reader_str(&r, NULL) : "";
 	text = reader_str(&r, &len);
-	if (!text)
+	if (!name || !text)
 		return false;
 	e = session_effects_of(s, text, len);
 	allowed = rules_allow_text(s, e, *name, true, &why);

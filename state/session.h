@@ -195,7 +195,7 @@ struct session {
 	bool idle_timeout_changed;
 	char idle_session_timeout[32]; /* the client's own, ours to enforce: a pooled backend that had it would be killed */
 	unsigned lex_mode;
-	const struct settings *lex_for; /* the reported settings lex_mode was derived from; borrowed, compared only */
+	uint64_t lex_for; /* settings_id() of the reported settings that lex_mode was derived from */
 
 	struct stmt_names names;
 	uint64_t plans; /* serial of its last DISCARD PLANS */
@@ -263,7 +263,7 @@ struct session {
 
 	uint32_t pins;	     /* PIN_… */
 	uint32_t pins_settled; /* when the last transaction was over */
-	const struct settings *ruled_settings; /* that pins were last judged by; borrowed, compared only */
+	uint64_t ruled_settings; /* settings_id() of those that pins were last judged by; 0: they have to be */
 	char pin_text[128];  /* beginning of the statement that did it */
 	char last_text[128]; /* …of the last statement that may have */
 

@@ -404,7 +404,7 @@ static bool next_message(const uint8_t *bytes, size_t len, size_t *at, char *typ
 
 const struct settings *session_knows(struct session *s, const uint8_t *bytes, size_t len)
 {
-	struct ahead a = { .s = s, .open = s->begin.held };
+	struct ahead a;
 	const uint8_t *body;
 	size_t at = 0, body_len;
 	char type;
@@ -414,6 +414,7 @@ const struct settings *session_knows(struct session *s, const uint8_t *bytes, si
 	settings_assign(&s->custom.allowed, s->custom.known);
 	if (!s->counters->custom_names)
 		return s->custom.allowed;
+	a = (struct ahead){ .s = s, .open = s->begin.held };
 	for (int n = 0; n < AHEAD_MESSAGES && next_message(bytes, len, &at, &type, &body, &body_len); n++)
 		if (!ahead_message(&a, type, body, body_len))
 			break;

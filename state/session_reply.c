@@ -388,7 +388,7 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 	bool ours;
 
 	if (m->len != 1 || !o || (o->kind != OWED_SYNC && o->kind != OWED_QUERY && o->kind != OWED_CALL) ||
-	    !strchr("ITE", m->body[0]))
+	    (m->body[0] != 'I' && m->body[0] != 'T' && m->body[0] != 'E'))
 		return REPLY_BROKEN;
 	ours = o->ours;
 	b->status = (char)m->body[0];

@@ -38,7 +38,7 @@ void session_rules_set(struct session *s, const struct state_rules *rules, struc
 	s->rules = rules;
 	s->pin_limit = limit;
 	s->carry_next = carry;
-	s->ruled_settings = NULL;
+	s->ruled_settings = 0;
 	s->ready = false;
 	if (!s->backend)
 		s->carry = carry;
@@ -76,7 +76,7 @@ static uint32_t kind_of_setting(const char *name)
 
 bool rules_ignore_setting(const struct session *s, const char *name)
 {
-	return s->rules->ignore & kind_of_setting(name);
+	return s->rules->ignore && s->rules->ignore & kind_of_setting(name);
 }
 
 uint32_t rules_ignored_touches(const struct session *s)
@@ -545,9 +545,9 @@ static void settle_pins(struct session *s, uint32_t *events)
 {
 	uint32_t was = s->pins, pins = s->pins, told = s->pins_settled, fresh;
 	struct rule_refusal why = { 0 };
-	if (s->ruled_settings != s->settings) {
+	if (s->ruled_settings != settings_id(s->settings)) {
 		pins = (pins & ~(uint32_t)(PIN_HAND | PIN_SETTING | PIN_ROLE)) | pins_of_settings(s);
-		s->ruled_settings = s->settings;
+		s->ruled_settings = settings_id(s->settings);
 	}
 	if (s->rules->pin & BIT(PREPARED) || pins & PIN_PREPARED)
 		pins = s->rules->pin & BIT(PREPARED) && s->names.count ? pins | PIN_PREPARED : pins & ~(uint32_t)PIN_PREPARED;
@@ -583,7 +583,7 @@ bool rules_room(struct session *s)
 /* Most transactions leave nothing, and had nothing. */
 void rules_settle(struct session *s, uint32_t *events)
 {
-	if ((s->pins | s->pins_settled) || s->pin_counted || s->ruled_settings != s->settings || s->rules->pin & BIT(PREPARED) ||
+	if ((s->pins | s->pins_settled) || s->pin_counted || s->ruled_settings != settings_id(s->settings) || s->rules->pin & BIT(PREPARED) ||
 	    rules_whole_session(s))
 		settle_pins(s, events);
 }
