@@ -65,6 +65,12 @@ bool effects_none(const struct effects *e)
 	return e == &none;
 }
 
+const struct effects *effects_cleared(struct effects_memory *m)
+{
+	m->counters.screened++;
+	return &none;
+}
+
 const struct effects *effects_opaque(void)
 {
 	return &opaque;

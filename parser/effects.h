@@ -171,6 +171,8 @@ void effects_release(const struct effects *e);
 /* True if e is the constant that the screen gives. */
 bool effects_none(const struct effects *e);
 /* One opaque statement; for a text too long to be held. */
+/* effects_none(), of a text that was cleared before under the same lex_mode and the same set of watched names: counted as such. */
+const struct effects *effects_cleared(struct effects_memory *m);
 const struct effects *effects_opaque(void);
 /* True if every statement takes back session state wholesale and does nothing else (RESET ALL, DISCARD …, CLOSE ALL,
  * UNLISTEN *, DEALLOCATE ALL, RESET ROLE and SESSION AUTHORIZATION, SELECT pg_advisory_unlock_all()), and there is one: what drivers send between uses. */

@@ -437,14 +437,12 @@ static void stream_rest(struct client *c)
 
 static void begin_query(struct client *c, char type)
 {
-	if (type == 'X' || type == 'd' || type == 'c' || type == 'f')
+	if (c->busy || type == 'X' || type == 'd' || type == 'c' || type == 'f')
 		return;
-	if (!c->busy) {
-		c->busy = true;
-		c->query_us = c->worker->now_us;
-		if (!c->backend || c->backend->facts.status == 'I')
-			c->xact_us = c->query_us;
-	}
+	c->busy = true;
+	c->query_us = c->worker->now_us;
+	if (!c->backend || c->backend->facts.status == 'I')
+		c->xact_us = c->query_us;
 }
 
 static void log_refusal(struct client *c)

@@ -389,6 +389,8 @@ void pools_serve(struct db_pool *p)
 	struct pool_backend *node;
 	struct pool_waiter *waiter;
 
+	if (!p->pool.n_waiting && pool_backends(&p->pool) >= p->pool.min && TAILQ_EMPTY(&p->own_line))
+		return;
 	for (;;) {
 		if ((node = pool_evict(&p->pool, p->worker->now_us)))
 			conn_close(conn_of(node), "evicted: it has seen custom settings of others than those who wait");

@@ -73,6 +73,7 @@ struct unnamed_stmt {
 	const struct settings *at_parse;
 	const struct effects *effects;
 	uint64_t watched; /* as in struct stmt */
+	unsigned lex_mode; /* under which effects were found */
 	uint8_t substitute;
 	bool unkept;	 /* too large to be remembered */
 	struct stmt *target, *own; /* references */

@@ -565,15 +565,20 @@ static enum session_verdict through_message(struct session *s, const struct clie
 /* Most statements are told apart from a reset batch by how they begin, before their effects are asked for. */
 static bool may_be_reset(const struct client_message *m)
 {
-	static const char *const begins[] = { "discard", "reset", "close", "unlisten", "deallocate", "select pg_", "set session authorization d" };
+#define BEGIN(text) { text, sizeof(text) - 1 }
+	static const struct { const char *text; size_t len; } begins[] = {
+		BEGIN("discard"), BEGIN("reset"), BEGIN("close"), BEGIN("unlisten"), BEGIN("deallocate"),
+		BEGIN("select pg_"), BEGIN("set session authorization d"),
+	};
+#undef BEGIN
 	const char *text = (const char *)m->body;
 
 	for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
-		size_t n = strlen(begins[i]);
+		const char *begin = begins[i].text;
+		size_t n = begins[i].len;
 
-		/* Its ends first: many texts begin with SELECT. */
-		if ((*text | 0x20) == *begins[i] && n < m->len && (text[n - 1] | 0x20) == (begins[i][n - 1] | 0x20) &&
-		    !strncasecmp(text, begins[i], n))
+		/* Its end first: many texts begin with SELECT. */
+		if ((*text | 0x20) == *begin && n < m->len && (text[n - 1] | 0x20) == (begin[n - 1] | 0x20) && !strncasecmp(text, begin, n))
 			return true;
 	}
 	return false;
@@ -602,7 +607,7 @@ static bool answer_unlinked(struct session *s, const struct client_message *m, e
 			*verdict = SESSION_MORE;
 			return true;
 		}
-		if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1 || !may_be_reset(m))
+		if (!m->len || m->body[m->len - 1] || !may_be_reset(m) || memchr(m->body, 0, m->len) != m->body + m->len - 1)
 			return false;
 		e = session_effects_of(s, (const char *)m->body, m->len - 1);
 		*verdict = SESSION_NEXT;
@@ -807,14 +812,12 @@ static size_t held_before_linking(const struct client_message *m)
 	return m->len < NAMES_HOLD_MAX ? m->len : NAMES_HOLD_MAX;
 }
 
-enum session_verdict session_from_client(struct session *s, const struct client_message *m)
+static __attribute__((noinline)) enum session_verdict first_message(struct session *s, const struct client_message *m)
 {
 	struct backend *b = s->backend;
 	enum session_verdict verdict;
 	struct rule_refusal why;
 
-	if (goes_on(s, m))
-		return linked_message(s, m);
 	s->ready = false;
 	if (!type_known(m->type))
 		return refuse_type(s);
@@ -859,4 +862,9 @@ enum session_verdict session_from_client(struct session *s, const struct client_
 		return SESSION_HOLD;
 	s->ready = !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held;
 	return linked_message(s, m);
+}
+
+enum session_verdict session_from_client(struct session *s, const struct client_message *m)
+{
+	return goes_on(s, m) ? linked_message(s, m) : first_message(s, m);
 }

@@ -285,6 +285,16 @@ static void parse_substitute(struct session *s, struct parse *p)
 	}
 }
 
+/* The unnamed statement again, word for word, and nothing in it: what drivers send that don't prepare. */
+static bool clear_as_before(struct session *s, const struct parse *p)
+{
+	const struct unnamed_stmt *u = &s->unnamed;
+
+	return !*p->name && u->serial && u->effects && effects_none(u->effects) && !u->substitute && u->watched == watch_seen(s) &&
+	       u->lex_mode == session_lex_mode(s) && buf_len(&u->tail) == p->tail_len &&
+	       !memcmp(buf_head(&u->tail), p->tail, p->tail_len);
+}
+
 /* Reads text and types; false if they are not well-formed. */
 static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, size_t len)
 {
@@ -295,6 +305,10 @@ static bool parse_text(struct session *s, struct parse *p, const uint8_t *tail, 
 	p->text = reader_str(&r, &p->text_len);
 	if (!p->text || reader_left(&r) < 2)
 		return false;
+	if (clear_as_before(s, p)) {
+		p->effects = effects_cleared(s->store->effects);
+		return true;
+	}
 	p->effects = session_effects_of(s, p->text, p->text_len);
 	if (effects_none(p->effects))
 		return true;
@@ -347,6 +361,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	u->at_parse = settings_retain(s->effective);
 	u->effects = effects_retain(p->effects);
 	u->watched = watch_seen(s);
+	u->lex_mode = session_lex_mode(s);
 	buf_reset(&u->given);
 	if (executes(p->effects) || p->substitute == SUB_DISCARD_ALL || edit_varies(p->effects))
 		buf_add(&u->given, p->given, p->given_len);

@@ -320,6 +320,8 @@ static void tell_reported(struct session *s)
 {
 	struct telling t = { .s = s };
 
+	if (s->want == s->backend->have && s->backend->reported == s->reported)
+		return;
 	if (s->want != s->backend->have && s->want == s->base && s->backend->status == 'I')
 		t.told = settings_retain(s->base_reported);
 	else

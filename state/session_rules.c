@@ -423,7 +423,7 @@ static bool shows_pin(const struct client_message *m)
 	const char *at = (const char *)m->body;
 
 	if (m->type != 'Q' || m->have < m->len || m->len < 16 || m->len > 64 || m->body[m->len - 1] ||
-	    !strchr("sS \t\r\n", *at) || !memchr(m->body, '.', m->len))
+	    ((*at | 0x20) == 's' ? (at[1] | 0x20) != 'h' : !strchr(" \t\r\n", *at)) || !memchr(m->body, '.', m->len))
 		return false;
 	for (size_t i = 0; i < 2; i++) {
 		size_t len = strlen(words[i]);

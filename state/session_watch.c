@@ -72,6 +72,7 @@ void watch_refresh_unnamed(struct session *s)
 	if (!s->watch || !u->serial || u->unkept || u->substitute || u->watched == watch_version(s->watch))
 		return;
 	u->watched = watch_version(s->watch);
+	u->lex_mode = session_lex_mode(s);
 	now = again(s, buf_head(&u->tail), buf_len(&u->tail));
 	effects_release(u->effects);
 	u->effects = now;
