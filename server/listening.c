@@ -328,6 +328,8 @@ static void on_marker(struct listening *l, uint32_t pid, const char *payload)
 	uint32_t events = 0;
 	struct client *c;
 
+	if (channels_own_marker(payload))
+		wake_all(l);
 	conn_marker_heard(l->conn, pid);
 	if (!s)
 		return;
@@ -338,6 +340,16 @@ static void on_marker(struct listening *l, uint32_t pid, const char *payload)
 		listening_due(l);
 }
 
+/* To a transaction that has said LISTEN, and may keep it: what it has notified itself, and to who listened before it began, what
+ * others did meanwhile. */
+static void tell_within(struct listening *l, const struct subscriber *s, uint32_t pid)
+{
+	struct client *c = client_of(s->owner);
+
+	if (!TAILQ_EMPTY(&s->to) || (c->backend && c->backend->pid == pid))
+		delivered(c, session_notify(&c->session, buf_head(&l->message), buf_len(&l->message)));
+}
+
 static void on_notification(struct listening *l, const uint8_t *body, size_t len)
 {
 	struct reader r = reader_of(body, len);
@@ -345,6 +357,7 @@ static void on_notification(struct listening *l, const uint8_t *body, size_t len
 	const char *name = reader_str(&r, NULL), *payload = reader_str(&r, NULL);
 	const struct subscriptions *listeners;
 	struct subscription *sub, *next;
+	struct subscriber *within;
 	size_t mark;
 
 	if (!payload)
@@ -354,7 +367,8 @@ static void on_notification(struct listening *l, const uint8_t *body, size_t len
 		return;
 	}
 	listeners = channels_listeners(l->channels, name);
-	if (!listeners || TAILQ_EMPTY(listeners))
+	within = channels_within(l->channels, NULL, name);
+	if (!within && (!listeners || TAILQ_EMPTY(listeners)))
 		return;
 	buf_reset(&l->message);
 	mark = msg_begin(&l->message, 'A');
@@ -362,7 +376,9 @@ static void on_notification(struct listening *l, const uint8_t *body, size_t len
 	buf_str(&l->message, name);
 	buf_str(&l->message, payload);
 	msg_end(&l->message, mark);
-	for (sub = TAILQ_FIRST(listeners); sub; sub = next) {
+	for (; within; within = channels_within(l->channels, within, name))
+		tell_within(l, within, pid);
+	for (sub = listeners ? TAILQ_FIRST(listeners) : NULL; sub; sub = next) {
 		struct client *c = client_of(sub->who->owner);
 
 		next = TAILQ_NEXT(sub, in_channel);

@@ -33,7 +33,8 @@ struct channels {
 	enum channels_state state;
 	struct channel *slots[SLOTS];
 	struct subscriber *by_serial[SLOTS];
-	struct subscribers subscribers, waiting;
+	struct subscribers subscribers, waiting, own;
+	uint64_t sync_wanted, sync_asked, sync_heard; /* numbers of markers of its own */
 	struct channel_list due, asked;
 };
 
@@ -44,6 +45,7 @@ struct channels *channels_new(const char *marker)
 	c->marker = must(strdup(marker));
 	TAILQ_INIT(&c->subscribers);
 	TAILQ_INIT(&c->waiting);
+	TAILQ_INIT(&c->own);
 	TAILQ_INIT(&c->due);
 	TAILQ_INIT(&c->asked);
 	return c;
@@ -181,6 +183,10 @@ void subscriber_settle(struct subscriber *s)
 	s->n_reserved = 0;
 	free(s->reserved);
 	s->reserved = NULL;
+	if (s->own)
+		TAILQ_REMOVE(&s->channels->own, s, in_own);
+	s->own = false;
+	s->sync = 0;
 }
 
 static void stop_waiting(struct subscriber *s)
@@ -324,6 +330,39 @@ enum channel_answer channels_reserve(struct subscriber *s, const char *name)
 	return s->channels->state == CHANNELS_UP && ch->heard == HEARD_YES ? CHANNEL_READY : wait_for(s);
 }
 
+enum channel_answer channels_reserve_within(struct subscriber *s, const char *name)
+{
+	struct channels *c = s->channels;
+	enum channel_answer answer = channels_reserve(s, name);
+
+	if (answer == CHANNEL_REFUSED || s->own)
+		return answer;
+	if (!s->sync)
+		s->sync = ++c->sync_wanted;
+	if (answer == CHANNEL_PENDING || c->sync_heard < s->sync)
+		return wait_for(s);
+	s->own = true;
+	TAILQ_INSERT_TAIL(&c->own, s, in_own);
+	return CHANNEL_READY;
+}
+
+static bool has_reserved(const struct subscriber *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_reserved; i++)
+		if (!strcmp(s->reserved[i]->name, name))
+			return true;
+	return false;
+}
+
+struct subscriber *channels_within(struct channels *c, struct subscriber *after, const char *name)
+{
+	struct subscriber *s = after ? TAILQ_NEXT(after, in_own) : TAILQ_FIRST(&c->own);
+
+	while (s && (!has_reserved(s, name) || subscription_find(s, name)))
+		s = TAILQ_NEXT(s, in_own);
+	return s;
+}
+
 /* ---- markers ---- */
 
 uint64_t marker_new(struct subscriber *s, char op, const char *name, char payload[static MARKER_MAX])
@@ -351,12 +390,19 @@ static void marker_apply(struct subscriber *s, uint64_t n, const char *op)
 	}
 }
 
+bool channels_own_marker(const char *payload)
+{
+	return !strncmp(payload, "0 ", 2);
+}
+
 struct subscriber *channels_marked(struct channels *c, const char *payload)
 {
 	char *end;
 	uint64_t serial = strtoull(payload, &end, 10), n = strtoull(end, &end, 10);
 	struct subscriber *s = c->by_serial[serial % SLOTS];
 
+	if (channels_own_marker(payload) && n > c->sync_heard)
+		c->sync_heard = n;
 	while (s && s->serial != serial)
 		s = s->next_by_serial;
 	if (!s || *end != ' ')
@@ -408,6 +454,11 @@ bool channels_ask(struct channels *c, struct buf *sql)
 		return false;
 	while (!TAILQ_EMPTY(&c->due) && n < ASK_AT_ONCE)
 		n += ask_one(c, TAILQ_FIRST(&c->due), sql);
+	if (c->sync_asked < c->sync_wanted) {
+		c->sync_asked = c->sync_wanted;
+		buf_printf(sql, "SELECT pg_catalog.pg_notify('%s','0 %llu .');", c->marker, (unsigned long long)c->sync_asked);
+		n++;
+	}
 	return n > 0;
 }
 
@@ -424,7 +475,7 @@ void channels_answered(struct channels *c)
 
 bool channels_due(const struct channels *c)
 {
-	return !TAILQ_EMPTY(&c->due) || !TAILQ_EMPTY(&c->asked);
+	return !TAILQ_EMPTY(&c->due) || !TAILQ_EMPTY(&c->asked) || c->sync_asked < c->sync_wanted;
 }
 
 void channels_up(struct channels *c)
@@ -437,6 +488,7 @@ void channels_down(struct channels *c)
 	struct subscriber *s;
 
 	c->state = CHANNELS_DOWN;
+	c->sync_asked = c->sync_heard;
 	while (!TAILQ_EMPTY(&c->asked))
 		TAILQ_REMOVE(&c->asked, TAILQ_FIRST(&c->asked), in);
 	for (size_t i = 0; i < SLOTS; i++)

@@ -31,7 +31,7 @@ struct subscription {
 TAILQ_HEAD(subscriptions, subscription);
 
 struct subscriber {
-	TAILQ_ENTRY(subscriber) in, in_waiting;
+	TAILQ_ENTRY(subscriber) in, in_waiting, in_own;
 	struct subscriber *next_by_serial;
 	struct channels *channels;
 	void *owner;
@@ -41,6 +41,8 @@ struct subscriber {
 	struct subscriptions to;	/* in the order of their LISTENs */
 	struct channel **reserved;
 	size_t n_reserved;
+	uint64_t sync;			/* its transaction's LISTEN waits until this one has come; 0: none does */
+	bool own;			/* and now what the transaction notifies is told apart from what was before */
 	bool waiting;			/* for a channel to be listened to, or for the backend */
 	bool gap;			/* the listening backend was lost: it has yet to be told */
 };
@@ -67,6 +69,11 @@ void subscriber_free(struct subscriber *s); /* it listens no more; NULL is fine 
 /* The channel is to be listened to, at the latest until subscriber_settle(). PENDING: ask again when woken
  * (channels_next_waiting()). */
 enum channel_answer channels_reserve(struct subscriber *s, const char *name);
+/* The same for a LISTEN behind something that may have notified in the same transaction: what that has notified on channels which
+ * it listens to in the end is for it, and all that was notified before is to have come through. */
+enum channel_answer channels_reserve_within(struct subscriber *s, const char *name);
+/* Those whose transaction that is, and who have reserved the channel without listening to it yet; NULL: no more. */
+struct subscriber *channels_within(struct channels *c, struct subscriber *after, const char *name);
 enum channel_answer channels_wait_up(struct subscriber *s); /* the same for the backend alone */
 void subscriber_settle(struct subscriber *s);  /* its transaction is over: reservations are given up */
 void subscriber_unlisten(struct subscriber *s, const char *name);
@@ -78,8 +85,10 @@ bool subscriber_listens(const struct subscriber *s, const char *name);
  * it only tells how far the stream has come). Returns its number. */
 enum { MARKER_MAX = 128 };
 uint64_t marker_new(struct subscriber *s, char op, const char *name, char payload[static MARKER_MAX]);
-/* A marker has come through: does what it says. Returns whose it is; NULL: nobody's that is still there. */
+/* A marker has come through: does what it says. Returns whose it is; NULL: nobody's that is still there, or one of
+ * channels_ask(): those who wait may go on. */
 struct subscriber *channels_marked(struct channels *c, const char *payload);
+bool channels_own_marker(const char *payload); /* of channels_ask() */
 /* Who listens to it, in the order in which they began; NULL: nobody. */
 const struct subscriptions *channels_listeners(struct channels *c, const char *name);
 
@@ -88,7 +97,7 @@ void channels_put_name(struct buf *sql, const char *name);
 
 /* ---- for who has the connection ---- */
 
-/* LISTEN and UNLISTEN statements that are due, one text of a bounded number of them. Returns false if there are none, or
+/* LISTEN and UNLISTEN statements that are due, and a marker of its own where one is waited for, one text of a bounded number of them. Returns false if there are none, or
  * the last ones were not answered yet. */
 bool channels_ask(struct channels *c, struct buf *sql);
 void channels_answered(struct channels *c); /* they have succeeded */

@@ -229,7 +229,8 @@ enum listen_way {
 	LISTEN_PLAIN,  /* it goes as it is */
 	LISTEN_WAIT,   /* ask again when woken: the listening backend has to listen first */
 };
-enum listen_way listen_way(struct session *s, const struct stmt_effects *row);
+/* behind: something has run before it in its transaction. */
+enum listen_way listen_way(struct session *s, const struct stmt_effects *row, bool behind);
 /* Writes the marker's statement; alone: the text is that statement, in a transaction of its own. Returns true if it
  * gives rows. */
 bool listen_write(struct session *s, const struct stmt_effects *row, bool alone, struct buf *out);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "parser/reader.h"
 #include "state/session_internal.h"
 
 bool listen_is_shared(const struct session *s)
@@ -64,13 +65,18 @@ bool listen_may_share(const struct session *s, const struct stmt_effects *row)
 	       channels_state(s->channels) != CHANNELS_REFUSED;
 }
 
-enum listen_way listen_way(struct session *s, const struct stmt_effects *row)
+enum listen_way listen_way(struct session *s, const struct stmt_effects *row, bool behind)
 {
 	enum channel_answer answer;
 
 	if (row->kind != STMT_LISTEN && !s->listens)
 		return LISTEN_PLAIN;
-	answer = row->kind == STMT_LISTEN ? channels_reserve(subscriber_of(s), row->name) : channels_wait_up(s->listens);
+	if (row->kind != STMT_LISTEN)
+		answer = channels_wait_up(s->listens);
+	else if (behind && s->backend->status != 'E')
+		answer = channels_reserve_within(subscriber_of(s), row->name);
+	else
+		answer = channels_reserve(subscriber_of(s), row->name);
 	return answer == CHANNEL_READY ? LISTEN_MARKED : answer == CHANNEL_PENDING ? LISTEN_WAIT : LISTEN_PLAIN;
 }
 
@@ -171,7 +177,7 @@ enum session_verdict listen_execute(struct session *s, const struct effects *e)
 {
 	const struct stmt_effects *row = &e->stmts[0];
 
-	switch (listen_way(s, row)) {
+	switch (listen_way(s, row, s->backend->status != 'I' || s->listen.behind)) {
 	case LISTEN_WAIT:
 		return SESSION_HOLD;
 	case LISTEN_MARKED:
@@ -201,8 +207,32 @@ void listen_discarded(struct session *s)
 
 /* ---- ReadyForQuery waits for the transaction's own notifications ---- */
 
+/* LISTEN and UNLISTEN take effect before PostgreSQL looks at what their transaction has notified, and at what others have while it
+ * was open: what counts is who listens now. */
+static void inbox_judge(struct session *s)
+{
+	struct reader r = reader_of(buf_head(&s->listen.inbox), buf_len(&s->listen.inbox));
+	struct buf left = { 0 };
+
+	while (reader_left(&r)) {
+		const uint8_t *from = r.at;
+		char type = (char)reader_u8(&r);
+		uint32_t len = reader_u32(&r);
+
+		reader_bytes(&r, len - 4);
+		if (r.bad)
+			break;
+		if (type != 'A' || subscriber_listens(s->listens, (const char *)from + 9))
+			buf_add(&left, from, 1 + len);
+	}
+	buf_release(&s->listen.inbox);
+	s->listen.inbox = left;
+}
+
 static void transaction_heard(struct session *s)
 {
+	if (s->listen.marked && s->listens && buf_len(&s->listen.inbox))
+		inbox_judge(s);
 	s->listen.marked = s->listen.waits = false;
 	s->listen.alone = s->listen.await = s->listen.discard_before = 0;
 	if (!s->listens)

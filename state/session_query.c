@@ -236,7 +236,8 @@ static void step_reset_all(struct rewrite *w, const struct stmt_effects *row, st
 static void step_listen(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
 {
 	struct session *s = w->s;
-	enum listen_way way = listen_may_share(s, row) ? listen_way(s, row) : LISTEN_PLAIN;
+	bool behind = row != w->e->stmts || s->backend->status != 'I' || s->backend->batch;
+	enum listen_way way = listen_may_share(s, row) ? listen_way(s, row, behind) : LISTEN_PLAIN;
 	bool both = row->kind != STMT_LISTEN && s->pins & PIN_LISTEN;
 
 	if (way == LISTEN_WAIT)

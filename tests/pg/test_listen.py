@@ -322,3 +322,66 @@ def test_in_a_pipeline_with_transactions_of_their_own_properties(s):
     a.parse("", "UNLISTEN *").bind().execute().parse("", "BEGIN ISOLATION LEVEL SERIALIZABLE").bind().execute().sync().go()
     a.q("COMMIT")
     a.q("NOTIFY more, 'nobody'")
+
+
+@scenario("LISTEN")
+def test_what_a_transaction_notifies_before_its_own_listen(s):
+    """LISTEN and UNLISTEN take effect before the transaction's own notifications go out, wherever they stand in it."""
+    a = s.client("a")
+    a.q("BEGIN; NOTIFY one, 'before'; LISTEN one; NOTIFY one, 'behind'; COMMIT")
+    a.q("BEGIN")
+    a.q("NOTIFY one, '1'; NOTIFY two, '2'; NOTIFY one, '3'")
+    a.q("UNLISTEN one; NOTIFY one, 'nobody'")
+    a.q("LISTEN two")
+    a.q("SELECT pg_notify('two', '4'), pg_notify('three', 'nobody')")
+    a.q("COMMIT")
+    a.q("NOTIFY one; NOTIFY two")
+    a.q("NOTIFY four, 'in one text'; LISTEN four")
+    a.q("NOTIFY four, 'for the last time'; UNLISTEN four")
+    a.q("BEGIN; NOTIFY two, 'a'; UNLISTEN *; NOTIFY two, 'b'; LISTEN two; NOTIFY five, 'c'; COMMIT")
+    a.q("BEGIN; NOTIFY five, 'a'; SAVEPOINT s; LISTEN five; NOTIFY five, 'b'; ROLLBACK TO s; UNLISTEN two; COMMIT")
+    a.q("NOTIFY two; NOTIFY five")
+    a.q("BEGIN; NOTIFY five, 'gone'; LISTEN five; ROLLBACK")
+    a.q("BEGIN; NOTIFY five, 'gone'; LISTEN five; SELECT 1/0")
+    a.q("COMMIT")
+    a.q("NOTIFY five")
+    a.parse("", "NOTIFY six, 'by pipeline'").bind().execute().parse("", "LISTEN six").bind().execute().sync().go()
+    a.parse("", "NOTIFY six, 'the last'").bind().execute().parse("", "UNLISTEN six").bind().execute().sync().go()
+    a.q("NOTIFY six")
+
+
+@scenario("LISTEN")
+def test_what_was_notified_before_the_transaction_is_not_its_own(s):
+    """Neither by this client nor by who had its server connection before, however short a time ago."""
+    a, b = s.client("a"), s.client("b")
+    b.q("LISTEN news")
+    for _ in range(10):
+        a.query("NOTIFY news, 'too early'").go()
+        a.query("BEGIN; SELECT 1; LISTEN news; NOTIFY news, 'its own'; COMMIT").go()
+        a.query("UNLISTEN news").go()
+        b.until("NotificationResponse")
+        b.until("NotificationResponse")
+    for _ in range(10):
+        b.query("NOTIFY more, 'too early'").go()
+        a.query("BEGIN").query("NOTIFY more, 'its own'").query("LISTEN more").query("COMMIT").go(4)
+        a.query("UNLISTEN *").go()
+
+
+@scenario("LISTEN", need=2)
+def test_what_others_notify_while_it_is_open(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("LISTEN one")
+    a.q("BEGIN")
+    a.q("UNLISTEN one")
+    b.q("NOTIFY one, 'not any more'")
+    a.q("COMMIT")
+    a.q("BEGIN; LISTEN one")
+    b.q("NOTIFY one, 'not yet'")
+    a.q("COMMIT")
+    a.q("BEGIN; NOTIFY two, 'its own'; LISTEN two")
+    b.q("NOTIFY two, 'already'")
+    a.q("COMMIT")
+    a.q("SELECT 1")
+    a.q("BEGIN; UNLISTEN *; LISTEN two")
+    b.q("NOTIFY two, 'still'; NOTIFY one, 'not any more'")
+    a.q("COMMIT")

@@ -177,10 +177,44 @@ static void everything_is_asked_again_of_another_connection(void **state)
 	channels_free(c);
 }
 
+static void a_listen_within_a_transaction_waits_until_all_before_it_has_come_through(void **state)
+{
+	struct channels *c = up();
+	struct subscriber *a = subscriber_new(c, 7, NULL), *b = subscriber_new(c, 8, NULL);
+
+	assert_int_equal(channels_reserve(b, "x"), CHANNEL_PENDING);
+	assert_string_equal(asked(c), "LISTEN \"x\";");
+	channels_answered(c);
+	assert_int_equal(channels_reserve(b, "x"), CHANNEL_READY);
+	assert_int_equal(channels_reserve_within(a, "x"), CHANNEL_PENDING);
+	assert_true(channels_due(c));
+	assert_string_equal(asked(c), "SELECT pg_catalog.pg_notify('marker','0 1 .');");
+	channels_answered(c);
+	assert_int_equal(channels_reserve_within(a, "x"), CHANNEL_PENDING);
+	assert_null(channels_within(c, NULL, "x"));
+	assert_true(channels_own_marker("0 1 ."));
+	assert_null(channels_marked(c, "0 1 ."));
+	assert_int_equal(channels_reserve_within(a, "x"), CHANNEL_READY);
+	assert_ptr_equal(channels_within(c, NULL, "x"), a);
+	assert_null(channels_within(c, a, "x"));
+	assert_null(channels_within(c, NULL, "y"));
+	say(a, '+', "x");
+	assert_null(channels_within(c, NULL, "x")); /* it gets them as any other */
+	subscriber_settle(a);
+	assert_int_equal(channels_reserve_within(a, "x"), CHANNEL_PENDING);
+	channels_down(c);
+	channels_up(c);
+	assert_string_equal(asked(c), "LISTEN \"x\";SELECT pg_catalog.pg_notify('marker','0 2 .');");
+	subscriber_free(a);
+	subscriber_free(b);
+	channels_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_channel_is_listened_to_before_its_marker_goes_out),
+		cmocka_unit_test(a_listen_within_a_transaction_waits_until_all_before_it_has_come_through),
 		cmocka_unit_test(names_are_quoted),
 		cmocka_unit_test(what_was_rolled_back_is_given_up_in_the_end),
 		cmocka_unit_test(unlisten_all_spares_what_came_after_it),
