@@ -129,7 +129,7 @@ struct stmt_effects {
 	char *value;
 	uint32_t name_at, name_len; /* PREPARE, EXECUTE, DEALLOCATE, and LISTEN, UNLISTEN where the name may have been cut: its
 				    * token in the text, quotes included */
-	enum stmt_kind inner_kind;  /* PREPARE only */
+	enum stmt_kind inner_kind;  /* PREPARE; EXECUTE: STMT_EXECUTE, unless it stands in EXPLAIN or CREATE TABLE AS */
 	uint32_t inner_flags;
 	struct touched_setting *touched;
 	size_t n_touched;

@@ -794,6 +794,7 @@ static bool read_session_statement(struct reading *r, const PgQuery__Node *n)
 		return true;
 	case PG_QUERY__NODE__NODE_EXECUTE_STMT:
 		read_execute(r, n->execute_stmt, NULL);
+		r->row.inner_kind = STMT_EXECUTE;
 		return true;
 	case PG_QUERY__NODE__NODE_DEALLOCATE_STMT:
 		name_it(r, STMT_DEALLOCATE, n->deallocate_stmt->name);

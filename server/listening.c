@@ -448,6 +448,17 @@ void listening_close(struct database *d)
 
 /* ---- time ---- */
 
+/* Somebody's LISTEN or UNLISTEN would be lost, and that client with it. */
+static bool under_way(struct listening *l)
+{
+	struct subscriber *s;
+
+	TAILQ_FOREACH (s, channels_subscribers(l->channels), in)
+		if (client_of(s->owner)->session.listen.marked)
+			return true;
+	return channels_due(l->channels);
+}
+
 static void tick(struct listening *l)
 {
 	const struct worker *w = l->worker;
@@ -459,7 +470,7 @@ static void tick(struct listening *l)
 		conn_close(l->conn, "no answer to LISTEN");
 	} else if (l->conn && w->now_us - l->used_us > UNUSED_US) {
 		conn_close(l->conn, "nobody listens");
-	} else if (l->conn && l->conn->close_needed_us) { /* RECONNECT */
+	} else if (l->conn && l->conn->close_needed_us && !under_way(l)) { /* RECONNECT */
 		conn_close(l->conn, "close_needed");
 	}
 	if (w->now_us - l->swept_us > SWEEP_US) {

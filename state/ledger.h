@@ -35,6 +35,7 @@ struct owed {
 	char reply;	/* INVENTED: '1' or '3' */
 	bool on_set;	/* PARSE: stmt was put in the backend's set; CLOSE: it was taken out */
 	bool unnamed;	/* PARSE, CLOSE of the unnamed statement */
+	bool part;	/* QUERY: the beginning of the client's, which goes on behind it */
 	bool taken;	/* PARSE of a name that `stmt` has: PostgreSQL will refuse it */
 	struct stmt *stmt; /* PARSE, BIND, CLOSE, DESCRIBE_STMT, INVENTED: which; a reference */
 	struct unnamed_stmt *before; /* PARSE, CLOSE, QUERY: what the unnamed statement was; owned; NULL: there was none, or nothing can skip this */

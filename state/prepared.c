@@ -41,14 +41,15 @@ static uint64_t key_hash(const struct stmt_key *k)
 	uint64_t rest[] = { (uintptr_t)settings_meaning(k->at_parse), k->generation, k->owner, (uintptr_t)k->pool,
 			    (uint64_t)k->substitute << 1 | k->from_sql };
 
-	return hash_bytes(k->tail, k->tail_len, hash_bytes(rest, sizeof rest, 0));
+	return hash_bytes(k->tail, k->tail_len, hash_bytes(k->given ? k->given : k->tail, k->given_len, hash_bytes(rest, sizeof rest, 0)));
 }
 
 static bool key_is(const struct stmt *s, const struct stmt_key *k)
 {
 	return s->from_sql == k->from_sql && s->substitute == k->substitute && s->generation == k->generation &&
 	       s->owner == k->owner && s->pool == k->pool && s->tail_len == k->tail_len &&
-	       settings_meaning(s->at_parse) == settings_meaning(k->at_parse) && !memcmp(s->tail, k->tail, k->tail_len);
+	       settings_meaning(s->at_parse) == settings_meaning(k->at_parse) && !memcmp(s->tail, k->tail, k->tail_len) &&
+	       s->given_len == k->given_len && (!k->given_len || !memcmp(s->given, k->given, k->given_len));
 }
 
 static void store_grow(struct stmt_store *st)
@@ -79,6 +80,11 @@ static struct stmt *stmt_build(struct stmt_store *st, const struct stmt_key *k, 
 	s->tail = must(malloc(k->tail_len + 1));
 	memcpy(s->tail, k->tail, k->tail_len);
 	s->tail_len = k->tail_len;
+	if (k->given_len) {
+		s->given = must(malloc(k->given_len));
+		memcpy(s->given, k->given, k->given_len);
+		s->given_len = k->given_len;
+	}
 	s->name_at = k->name_at;
 	s->name_len = k->name_len;
 	s->at_parse = settings_retain(k->at_parse);

@@ -32,7 +32,7 @@ struct stmt {
 	uint64_t watched;	 /* version of the watch set that effects come from; 0: not looked at */
 	uint64_t owner;		 /* session that alone may use it; 0: anyone with the same */
 	const void *pool;	 /* whose backends have it: another database or user gives the text another meaning; compared only */
-	uint8_t *given;		 /* a text that EXECUTEs: the tail as the client gave it; its name may come to mean another */
+	uint8_t *given;		 /* where something else was sent instead: the tail as the client gave it; NULL: nothing was */
 	size_t given_len;
 	struct stmt *target;	 /* a text that EXECUTEs another statement: that one */
 	bool described;		 /* result_hash is known: a client relies on it */
@@ -56,6 +56,8 @@ struct stmt_key {
 	uint64_t generation, owner;
 	const void *pool;
 	uint8_t substitute;
+	const uint8_t *given; /* NULL: as in struct stmt */
+	size_t given_len;
 };
 /* The one stmt for the key, with a reference for the caller. effects is retained when it is new. */
 struct stmt *stmt_intern(struct stmt_store *st, const struct stmt_key *key, const struct effects *effects);

@@ -413,6 +413,7 @@ static void answer_cancelled(struct session *s)
 
 static void answer_ready(struct session *s, char status)
 {
+	s->query_done = 0;
 	if (status == 'I' && buf_len(&s->listen.inbox))
 		listen_flush(s);
 	msg_add(s->to_client, 'Z', &status, 1);
@@ -660,7 +661,7 @@ static const struct settings *settings_for(struct session *s, const struct clien
 	const struct settings *target;
 
 	if (m->type != 'Q' || m->have < m->len || m->len < 2 || m->len > 512 || m->body[m->len - 1] ||
-	    s->backend->status != 'I' || s->backend->batch)
+	    s->backend->status != 'I' || s->backend->batch || s->begin.held) /* whose ROLLBACK would take it back */
 		return settings_retain(s->want);
 	e = session_effects_of(s, (const char *)m->body, m->len - 1);
 	/* A value that PostgreSQL merges with the old one (datestyle) has no text of its own. */
@@ -723,6 +724,18 @@ static bool settings_ready(struct session *s, const struct client_message *m)
 	}
 	settings_release(target);
 	return ready;
+}
+
+/* What is left of a batch will be asked for: what DISCARD ALL or RESET ALL have given the client back has to be there. Returns false
+ * while that is under way. */
+static bool given_back(struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	if (s->want == b->have || !b->batch || (b->status == 'E' && !s->txn.outcome))
+		return true;
+	task_apply(s, s->want, TASK_APPLY);
+	return false;
 }
 
 static enum session_verdict linked_message(struct session *s, const struct client_message *m)
@@ -853,6 +866,8 @@ static __attribute__((noinline)) enum session_verdict first_message(struct sessi
 	if (!b)
 		return answer_unlinked(s, m, &verdict) || (!s->begin.held && refused_early(s, m, &verdict)) ? verdict : SESSION_LINK;
 	if (s->listen.begins && listen_begin(s))
+		return SESSION_HOLD;
+	if (m->type == 'S' && s->txn.uncertain && !given_back(s))
 		return SESSION_HOLD;
 	if (m->type == 'S' || m->type == 'H')
 		return linked_message(s, m);

@@ -218,6 +218,10 @@ struct session {
 		size_t n_names;
 	} txn;
 
+	/* So much of the client's Query has been dealt with: it ended a failed transaction, in which nothing could be prepared. */
+	size_t query_done;
+	bool query_part_failed; /* …or would have: the rest is skipped */
+
 	/* The simple Query under way. */
 	struct {
 		const struct effects *effects;

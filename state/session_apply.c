@@ -394,6 +394,7 @@ void flight_undone(struct session *s, uint32_t *events)
 	if (!s->flight.answer)
 		flight_tell(s);
 	s->await_ready = s->await_reply = false;
+	s->query_done = 0;
 	msg_add(s->to_client, 'Z', "I", 1);
 	*events |= EVENT_READY;
 }

@@ -183,24 +183,12 @@ static struct stmt *prepared_as(struct session *s, const struct stmt *st, const 
 {
 	struct stmt_key key = { .from_sql = true, .tail = buf_head(tail), .tail_len = buf_len(tail), .name_at = st->name_at,
 				.name_len = st->name_len, .at_parse = st->at_parse, .generation = st->generation, .owner = st->owner,
-				.pool = st->pool };
+				.pool = st->pool, .given = st->given, .given_len = st->given_len };
 	struct stmt *now = stmt_intern(s->store->stmts, &key, st->effects);
 
 	if (!now->watched)
 		now->watched = st->watched;
-	edit_given(now, st->given, st->given_len);
 	return now;
-}
-
-void edit_given(struct stmt *st, const uint8_t *text, size_t len)
-{
-	if (st->given)
-		return;
-	st->given = malloc(len);
-	if (!st->given)
-		abort();
-	memcpy(st->given, text, len);
-	st->given_len = len;
 }
 
 struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st)

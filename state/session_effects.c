@@ -80,8 +80,8 @@ void effects_sent(struct session *s, const struct effects *e, const struct stmt 
 	if (asked & TOUCH_LISTEN && listen_is_shared(s) && !listens_inside(e)) /* who sends it as it is says so */
 		asked &= ~(uint32_t)TOUCH_LISTEN;
 	s->txn.observe |= asked;
-	if (target && executes)
-		s->txn.observe |= asked_of(target->effects, target);
+	for (const struct stmt *st = executes ? target : NULL; st; st = stmt_executes(st))
+		s->txn.observe |= asked_of(st->effects, st);
 	if (e->flags & TOUCH_DDL)
 		temp_by_path(s);
 	for (size_t i = 0; e->flags & TOUCH_COMMITS && i < e->n; i++)
@@ -291,11 +291,24 @@ static void substitute_apply(struct session *s, const struct stmt_effects *row, 
 	}
 }
 
+/* What was prepared has been executed; all but queries EXPLAIN and CREATE TABLE AS leave alone. */
+static void execute_apply(struct session *s, const struct stmt_effects *row, struct stmt *st, uint32_t *events)
+{
+	const struct effects *e = st->effects;
+
+	if (st->from_sql && e->n) {
+		custom_done(s, &e->stmts[0], NULL);
+		flags_apply(s, &e->stmts[0], e->stmts[0].inner_flags, NULL, events);
+		return;
+	}
+	for (size_t i = 0; i < e->n; i++)
+		if (row->inner_kind == STMT_EXECUTE || e->stmts[i].kind == STMT_PLAIN)
+			effects_apply(s, &e->stmts[i], (enum substitute)st->substitute, st->target, NULL, events);
+}
+
 void effects_apply(struct session *s, const struct stmt_effects *row, enum substitute sub, struct stmt *target,
 		   const struct portal *p, uint32_t *events)
 {
-	const struct stmt_effects *inner;
-
 	if (sub == SUB_DEALLOCATE || sub == SUB_DEALLOCATE_ALL || sub == SUB_DISCARD_ALL || sub == SUB_DISCARD_PLANS ||
 	    sub == SUB_LISTEN || sub == SUB_UNLISTEN) {
 		substitute_apply(s, row, sub);
@@ -332,14 +345,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 			set_add(&s->backend->prepared, target);
 		break;
 	case STMT_EXECUTE:
-		if (!target || !target->effects->n)
-			break;
-		inner = &target->effects->stmts[0];
-		if (inner->kind == STMT_PREPARE) {
-			custom_done(s, inner, NULL);
-			flags_apply(s, inner, inner->inner_flags, NULL, events);
-		} else if (inner->kind != STMT_EXECUTE)
-			effects_apply(s, inner, SUB_NONE, NULL, NULL, events);
+		if (target)
+			execute_apply(s, row, target, events);
 		break;
 	default:
 		break;

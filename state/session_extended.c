@@ -76,7 +76,7 @@ static struct owed *send_stmt(struct session *s, struct stmt *st, bool ours)
 	char name[STMT_NAME_MAX];
 	struct owed *o;
 
-	make_room(s, 0);
+	make_room(s, stmt_depth(st));
 	stmt_name(st, name);
 	send_parse(s, name, st->tail, st->tail_len);
 	set_add(&b->prepared, st);
@@ -157,6 +157,27 @@ static enum session_verdict ensure_unnamed(struct session *s)
 }
 
 /* ---- Parse ---- */
+
+static bool executes(const struct effects *e)
+{
+	return e->n == 1 && e->stmts[0].kind == STMT_EXECUTE;
+}
+
+/* What it does depends on what the client calls by that name when it is run. */
+static bool names_another(const struct effects *e)
+{
+	return e->n == 1 && (e->stmts[0].kind == STMT_EXECUTE || e->stmts[0].kind == STMT_DEALLOCATE || e->stmts[0].kind == STMT_PREPARE);
+}
+
+/* One that EXECUTEs itself in the end would be. */
+static bool executes_too_deep(const struct stmt *st)
+{
+	int n = 0;
+
+	for (; st && n < EXECUTES_DEEP; n++)
+		st = stmt_executes(st);
+	return n == EXECUTES_DEEP;
+}
 
 struct parse {
 	const char *name, *text;
@@ -265,6 +286,8 @@ static void parse_substitute(struct session *s, struct parse *p)
 		st = rules_leave_prepared(s) ? NULL : edit_of_today(s, row->name, names_find(&s->names, row->name));
 		if (!st && !names_ours(row->name))
 			return;
+		if (executes_too_deep(st))
+			return;
 		p->substitute = SUB_RENAMED;
 		p->target = st ? stmt_retain(st) : NULL;
 		put_tail_edited(s, p, row, true, st);
@@ -336,11 +359,6 @@ static void parse_done(struct parse *p)
 	stmt_release(p->own);
 }
 
-static bool executes(const struct effects *e)
-{
-	return e->n == 1 && e->stmts[0].kind == STMT_EXECUTE;
-}
-
 /* What is sent for the unnamed statement, and what it means. */
 static void unnamed_says(struct session *s, struct unnamed_stmt *u, const struct parse *p)
 {
@@ -363,7 +381,7 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	u->watched = watch_seen(s);
 	u->lex_mode = session_lex_mode(s);
 	buf_reset(&u->given);
-	if (executes(p->effects) || p->substitute == SUB_DISCARD_ALL || edit_varies(p->effects))
+	if (names_another(p->effects) || p->substitute == SUB_DISCARD_ALL || edit_varies(p->effects))
 		buf_add(&u->given, p->given, p->given_len);
 	send_parse(s, "", p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
@@ -400,36 +418,50 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 
 static struct stmt *parse_stmt(struct session *s, struct parse *p)
 {
-	bool alone = p->substitute || s->txn.local_unknown || executes(p->effects);
+	bool alone = p->substitute || names_another(p->effects) || s->txn.local_unknown;
+	bool given = p->substitute || names_another(p->effects) || edit_varies(p->effects);
 	struct stmt_key key = { .tail = p->tail, .tail_len = p->tail_len, .at_parse = s->effective,
-				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute };
+				.generation = *s->generation, .owner = alone ? s->serial : 0, .pool = s->counters, .substitute = p->substitute,
+				.given = given ? p->given : NULL, .given_len = given ? p->given_len : 0 };
 	struct stmt *st = stmt_intern(s->store->stmts, &key, p->effects);
 
 	if (!st->watched)
 		st->watched = watch_seen(s);
 	if (!st->target && (p->target || p->own))
 		st->target = stmt_retain(p->target ? p->target : p->own);
-	if (executes(p->effects) || p->substitute == SUB_EDITED || edit_varies(p->effects))
-		edit_given(st, p->given, p->given_len);
 	return st;
 }
 
-/* Does a text mean what it meant when it was parsed? One that EXECUTEs a name means what has that name now. */
-static bool means_the_same(struct session *s, const struct effects *e, const struct stmt *target)
+static struct stmt *of_today(struct session *s, const char *name, struct stmt *st, int deep);
+
+/* Of what is substituted like this for a text, deep in how many EXECUTEs: would it be so today? */
+static bool says_the_same(struct session *s, const struct effects *e, uint8_t substitute, struct stmt *target, int deep)
 {
-	if (edit_varies(e))
-		return false;
-	return !executes(e) || edit_of_today(s, e->stmts[0].name, names_find(&s->names, e->stmts[0].name)) == target;
+	const struct stmt_effects *row = e->stmts;
+	struct stmt *named;
+
+	if (edit_varies(e) || !names_another(e))
+		return !edit_varies(e);
+	named = names_find(&s->names, row->name);
+	switch (row->kind) {
+	case STMT_DEALLOCATE:
+		return rules_leave_prepared(s) || !named == (substitute != SUB_DEALLOCATE);
+	case STMT_EXECUTE:
+		if (named)
+			named = of_today(s, row->name, named, deep + 1);
+		return named == target || executes_too_deep(named);
+	default:
+		return !target || (named ? named == target : (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target));
+	}
 }
 
-/* Borrowed. */
-static struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st)
+static struct stmt *of_today(struct session *s, const char *name, struct stmt *st, int deep)
 {
 	struct parse p = { .name = name };
 
 	if (st->from_sql)
 		return edit_of_today(s, name, st);
-	if (!st->given || means_the_same(s, st->effects, st->target))
+	if (!st->given || deep == EXECUTES_DEEP || says_the_same(s, st->effects, st->substitute, st->target, deep))
 		return st;
 	if (parse_text(s, &p, st->given, st->given_len)) {
 		struct stmt *now = parse_stmt(s, &p);
@@ -440,6 +472,11 @@ static struct stmt *stmt_of_today(struct session *s, const char *name, struct st
 	}
 	parse_done(&p);
 	return st;
+}
+
+struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st)
+{
+	return of_today(s, name, st, 0);
 }
 
 static enum session_verdict parse_named(struct session *s, struct parse *p)
@@ -477,7 +514,7 @@ static void unnamed_of_today(struct session *s)
 	if (!u->serial || u->unkept)
 		return;
 	if (u->substitute == SUB_DISCARD_ALL ? s->backend->status == 'I' && !s->pins && !s->listen.behind :
-	    means_the_same(s, u->effects, u->target))
+	    says_the_same(s, u->effects, u->substitute, u->target ? u->target : u->own, 0))
 		return;
 	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given))) {
 		stmt_release(u->target);
@@ -515,12 +552,21 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 	return forward_raw(s, m);
 }
 
+enum session_verdict ensure_executed(struct session *s, struct stmt *st, bool alone)
+{
+	bool defines = !st->from_sql && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE;
+	struct stmt *inner = defines ? names_find(&s->names, st->effects->stmts[0].name) : stmt_executes(st);
+	enum session_verdict verdict = inner ? ensure_executed(s, inner, alone) : SESSION_NEXT;
+
+	return verdict == SESSION_NEXT ? ensure_stmt(s, st, alone) : verdict;
+}
+
 /* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
 static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
 {
 	if (!e || !target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name) != target))
 		return SESSION_NEXT;
-	return ensure_stmt(s, target, false);
+	return ensure_executed(s, target, false);
 }
 
 /* What is bound is about to run; rules may have changed since its Parse. */
@@ -810,23 +856,44 @@ static enum session_verdict on_close(struct session *s, const struct client_mess
 	return forward_raw(s, m);
 }
 
+/* The statement would have, and no SET TRANSACTION may follow; the no-op in its stead does not. */
+static bool takes_snapshot(uint8_t substitute)
+{
+	return substitute == SUB_PREPARED || substitute == SUB_DEALLOCATE || substitute == SUB_DEALLOCATE_ALL || substitute == SUB_DISCARD_PLANS;
+}
+
+/* The LISTEN or UNLISTEN that is not PostgreSQL's, if this is one or an EXECUTE of one. */
+static const struct effects *portal_listens(const struct portal *p)
+{
+	enum substitute sub = p->substitute;
+	const struct stmt *st = NULL;
+
+	if (sub == SUB_RENAMED && p->target && executes(p->effects)) {
+		st = stmt_executed(p->target);
+		sub = (enum substitute)st->substitute;
+	}
+	return sub != SUB_LISTEN && sub != SUB_UNLISTEN ? NULL : st ? st->effects : p->effects;
+}
+
 static enum session_verdict on_execute(struct session *s, const struct client_message *m, const char *name)
 {
 	struct backend *b = s->backend;
 	struct portal *p = s->portals ? portal_find(s, name) : NULL;
+	const struct effects *listen;
 	struct owed *o;
 
 	if (p)
 		s->ready = false;
 	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
 		return SESSION_VACATE;
-	if (p && (p->substitute == SUB_LISTEN || p->substitute == SUB_UNLISTEN) &&
-	    listen_execute(s, p->effects) == SESSION_HOLD)
+	if (p && (listen = portal_listens(p)) && listen_execute(s, listen) == SESSION_HOLD)
 		return SESSION_HOLD;
 	if (p && p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s))
 		return SESSION_HOLD;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */
 		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;
+	if (p && b->status != 'E' && takes_snapshot(p->substitute))
+		send_own(s, SNAPSHOT_SQL, sizeof SNAPSHOT_SQL - 1);
 	o = ledger_push(&b->owed, OWED_EXECUTE, false);
 	owed_portal(o, p);
 	b->batch = true;
@@ -834,13 +901,14 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	if (p) {
 		effects_sent(s, p->effects, p->target, p->target);
 		custom_sent(s, p->effects, p, false);
-		if (p->target)
-			custom_sent(s, p->target->effects, NULL, true);
+		for (struct stmt *st = p->target; st; st = stmt_executes(st))
+			custom_sent(s, st->effects, NULL, true);
 	}
 	if (p && (!p->substitute || p->substitute == SUB_EDITED))
 		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
-	if (p && (p->substitute || effects_barrier(p->effects))) {
+	if ((p && (p->substitute || effects_barrier(p->effects))) || b->status == 'E') { /* which it may end */
 		msg_add(b->out, 'H', NULL, 0);
+		s->ready = false;
 		s->await_reply = true;
 	}
 	return SESSION_NEXT;

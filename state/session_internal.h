@@ -27,6 +27,9 @@ enum substitute {
 /* A statement without any effect that is allowed in and out of transactions and fails in failed ones. */
 #define NOTHING_SQL "UNLISTEN pgporter"
 
+/* It takes a snapshot, as they don't; its rows are nobody's. */
+#define SNAPSHOT_SQL "SELECT"
+
 /* Begins the value, in session->effective, of a setting that was changed to what only PostgreSQL knows. */
 #define VALUE_UNKNOWN "\x01"
 
@@ -35,6 +38,32 @@ enum substitute {
 static inline bool names_ours(const char *name)
 {
 	return !strncmp(name, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+}
+
+enum { EXECUTES_DEEP = 6 }; /* EXECUTEs in EXECUTEs, at most; what is deeper is not found */
+
+/* What a statement that is an EXECUTE itself executes; NULL: it is none. */
+static inline struct stmt *stmt_executes(const struct stmt *st)
+{
+	return !st->from_sql && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_EXECUTE ? st->target : NULL;
+}
+
+/* How many it needs on the backend besides itself. */
+static inline size_t stmt_depth(const struct stmt *st)
+{
+	size_t n = 0;
+
+	while ((st = stmt_executes(st)))
+		n++;
+	return n;
+}
+
+/* What it comes to in the end. */
+static inline const struct stmt *stmt_executed(const struct stmt *st)
+{
+	for (const struct stmt *inner; (inner = stmt_executes(st));)
+		st = inner;
+	return st;
 }
 
 /* session.c */
@@ -64,6 +93,10 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 /* The statement is on the backend when the next message gets there (NEXT), or will be after a task (HOLD). With alone,
  * nothing may be under way when the next message is sent. */
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
+/* The same for what an EXECUTE names, and what that EXECUTEs. */
+enum session_verdict ensure_executed(struct session *s, struct stmt *st, bool alone);
+/* A text that EXECUTEs a name is bound anew to what the name means now. Borrowed. */
+struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st);
 void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len);
 void close_again(struct session *s, struct stmt *st); /* on the backend; the client's name stays */
 void send_close_stmt(struct session *s, const char *name);
@@ -274,7 +307,6 @@ struct edit {
 void edit_put(struct session *s, const char *text, size_t from, size_t to, const struct stmt_effects *row, const struct edit *how, struct buf *out);
 /* In the client's text, where something is at `position` (from 1) of what edit_put() writes for all of it. */
 long edit_position(const struct session *s, const struct stmt_effects *row, const struct edit *how, long position);
-void edit_given(struct stmt *st, const uint8_t *text, size_t len); /* the client's own text, if it is not kept yet */
 /* A statement of SQL's PREPARE as it has to be now; names follow. Borrowed; st may be NULL. */
 struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st);
 /* values: behind the names of a Bind. Returns true where body is the Bind that is to be sent instead. */

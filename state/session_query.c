@@ -34,10 +34,10 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 		edit_put(s, text, row->at, row->at + row->len, row, &plainly, &tail);
 		key.tail = buf_head(&tail);
 		key.tail_len = buf_len(&tail);
+		key.given = (const uint8_t *)text + row->at;
+		key.given_len = row->len;
 	}
 	st = stmt_intern(s->store->stmts, &key, own);
-	if (row->n_places)
-		edit_given(st, (const uint8_t *)text + row->at, row->len);
 	if (!st->watched)
 		st->watched = watch_seen(s);
 	buf_release(&tail);
@@ -148,7 +148,8 @@ static void step_renamed(struct rewrite *w, const struct stmt_effects *row, stru
 static void step_nothing(struct rewrite *w, struct query_step *step, enum substitute sub)
 {
 	step->substitute = sub;
-	buf_text(&w->out, NOTHING_SQL);
+	step->rows_ours = true;
+	buf_text(&w->out, SNAPSHOT_SQL);
 	w->changed = true;
 }
 
@@ -257,6 +258,20 @@ static void step_listen(struct rewrite *w, const struct stmt_effects *row, struc
 	w->changed = true;
 }
 
+/* An EXECUTE of a LISTEN or UNLISTEN, parsed by the extended protocol, that is not PostgreSQL's. */
+static bool step_executes_listen(struct rewrite *w, const struct stmt_effects *row, struct query_step *step, const struct stmt *st)
+{
+	const char *text = w->text;
+
+	st = stmt_executed(st);
+	if (row->inner_kind != STMT_EXECUTE || (st->substitute != SUB_LISTEN && st->substitute != SUB_UNLISTEN))
+		return false;
+	w->text = (const char *)st->given;
+	step_listen(w, &st->effects->stmts[0], step);
+	w->text = text;
+	return true;
+}
+
 static void step_write(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
 {
 	struct session *s = w->s;
@@ -276,9 +291,14 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		st = left ? NULL : resolve(w, row->name, &fresh);
 		if (!st && !names_ours(row->name))
 			break;
-		if (st && !fresh && ensure_stmt(s, st, true) != SESSION_NEXT)
-			w->verdict = SESSION_HOLD;
-		step->returns_rows = st && !strncasecmp(w->text + row->at, "execute", 7);
+		if (st && !fresh) {
+			st = stmt_of_today(s, row->name, st);
+			if (ensure_executed(s, st, true) != SESSION_NEXT)
+				w->verdict = SESSION_HOLD;
+		}
+		if (st && step_executes_listen(w, row, step, st))
+			return;
+		step->returns_rows = st && row->inner_kind == STMT_EXECUTE;
 		step_renamed(w, row, step, st);
 		return;
 	case STMT_DEALLOCATE:
@@ -504,8 +524,8 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 	for (size_t i = 0; i < s->query.n_steps; i++)
 		if (e->stmts[i].kind == STMT_EXECUTE) {
 			effects_sent(s, e, s->query.steps[i].target, true);
-			if (s->query.steps[i].target)
-				custom_sent(s, s->query.steps[i].target->effects, NULL, true);
+			for (struct stmt *st = s->query.steps[i].target; st; st = stmt_executes(st))
+				custom_sent(s, st->effects, NULL, true);
 		}
 	s->query.effects = effects_retain(e);
 	s->query.text_len = (uint32_t)(m->len - 1);
@@ -539,6 +559,44 @@ static enum session_verdict query_opaque(struct session *s, const struct client_
 	return forward_raw(s, m);
 }
 
+/* The first statement may end the failed transaction: what comes behind it is seen to when it has. A statement that must not
+ * be one of several has to stay that. */
+static bool ends_failure_first(const struct session *s, const struct effects *e)
+{
+	if (s->backend->status != 'E' || e->n < 2)
+		return false;
+	if (e->stmts[0].kind != STMT_COMMIT && e->stmts[0].kind != STMT_ROLLBACK && e->stmts[0].kind != STMT_ROLLBACK_TO)
+		return false;
+	return e->n > 2 || (e->stmts[1].kind >= STMT_PREPARE && e->stmts[1].kind != STMT_DISCARD_ALL);
+}
+
+static enum session_verdict query_first_part(struct session *s, const char *text, size_t len)
+{
+	s->query_done = len;
+	s->query_part_failed = false;
+	query_instead(s, text, len);
+	ledger_last(&s->backend->owed)->part = true;
+	return SESSION_HOLD;
+}
+
+/* What is left of the text. */
+static enum session_verdict query_rest(struct session *s, const struct client_message *m)
+{
+	const struct client_message rest = { 'Q', m->body + s->query_done, m->len - s->query_done, m->len - s->query_done };
+	const struct effects *e;
+	enum session_verdict verdict;
+
+	if (s->query_part_failed) {
+		s->query_done = 0;
+		msg_add(s->to_client, 'Z', &s->backend->status, 1);
+		return SESSION_DROP;
+	}
+	e = session_effects_of(s, (const char *)rest.body, rest.len - 1);
+	verdict = query_with_effects(s, &rest, e);
+	effects_release(e);
+	return verdict;
+}
+
 enum session_verdict session_query(struct session *s, const struct client_message *m)
 {
 	const struct effects *e;
@@ -556,6 +614,8 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 		return SESSION_MORE;
 	if (!m->len || memchr(m->body, 0, m->len) != m->body + m->len - 1)
 		return query_opaque(s, m); /* PostgreSQL judges the message */
+	if (s->query_done)
+		return query_rest(s, m);
 	e = session_effects_of(s, (const char *)m->body, m->len - 1);
 	listen_look(s, m->body, m->len);
 	if (effects_none(e)) {
@@ -564,6 +624,8 @@ enum session_verdict session_query(struct session *s, const struct client_messag
 		verdict = forward_raw(s, m);
 	} else if (!rules_allow_text(s, e, false, false, &why)) {
 		verdict = rules_refuse(s, m, &why);
+	} else if (ends_failure_first(s, e)) {
+		verdict = query_first_part(s, (const char *)m->body, e->stmts[1].at);
 	} else {
 		verdict = query_with_effects(s, m, e);
 	}

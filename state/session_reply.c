@@ -191,14 +191,14 @@ static long position_back(struct session *s, const struct owed *head, long posit
 	else if (head && head->kind == OWED_QUERY)
 		for (size_t i = 0; i < s->query.n_shifts && position > (long)s->query.shifts[i].at; i++)
 			at = s->query.shifts[i].at, delta += s->query.shifts[i].delta;
-	if (position <= (long)at)
-		return position;
-	return position - delta > 0 ? position - delta : 1;
+	if (position > (long)at)
+		position = position - delta > 0 ? position - delta : 1;
+	return head && head->kind == OWED_QUERY && !head->part ? position + (long)s->query_done : position;
 }
 
 static bool needs_care(const struct session *s, const struct owed *head, const struct client_message *m)
 {
-	return s->raising || s->query.n_shifts || (head && (head->shift_delta || head->portal || head->kind == OWED_BIND)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	return s->raising || s->query_done || s->query.n_shifts || (head && (head->shift_delta || head->portal || head->kind == OWED_BIND)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
 }
 
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)
@@ -269,6 +269,7 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 	if (o->ours && s->task)
 		return m->have < m->len ? REPLY_BROKEN : task_error(s, o, m, events);
 	s->txn.error = true;
+	s->query_part_failed |= o->part;
 	if (s->txn.outcome)
 		s->txn.uncertain = true;
 	verdict = m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);
@@ -331,14 +332,28 @@ static void tell_reported(struct session *s)
 	settings_release(t.told);
 }
 
+static void transaction_looked_at(struct session *s, uint32_t *events);
+
 void session_tell_ready(struct session *s, uint32_t *events)
+{
+	transaction_looked_at(s, events);
+	*events |= EVENT_READY;
+	s->query_done = 0;
+	if (s->backend->status == 'I' && buf_len(&s->listen.inbox))
+		listen_flush(s);
+	tell_reported(s);
+	msg_add(s->to_client, 'Z', &s->backend->status, 1);
+}
+
+/* ReadyForQuery has come, of the client's message or of a part of it. */
+static void transaction_looked_at(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
 	s->skip = s->listen.behind = s->ready = false;
 	barrier_passed(s, events);
-	*events |= EVENT_READY | EVENT_PROGRESS;
+	*events |= EVENT_PROGRESS;
 	s->counters->queries++;
 	if (s->query.effects || s->query.steps || s->query.n_shifts)
 		query_clear(s);
@@ -370,10 +385,6 @@ void session_tell_ready(struct session *s, uint32_t *events)
 		if (s->effective != s->want)
 			effects_reported(s);
 	}
-	if (b->status == 'I' && buf_len(&s->listen.inbox))
-		listen_flush(s);
-	tell_reported(s);
-	msg_add(s->to_client, 'Z', &b->status, 1);
 }
 
 static void client_ready(struct session *s, uint32_t *events)
@@ -387,12 +398,13 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 {
 	struct backend *b = s->backend;
 	struct owed *o = ledger_head(&b->owed);
-	bool ours;
+	bool ours, part;
 
 	if (m->len != 1 || !o || (o->kind != OWED_SYNC && o->kind != OWED_QUERY && o->kind != OWED_CALL) ||
 	    (m->body[0] != 'I' && m->body[0] != 'T' && m->body[0] != 'E'))
 		return REPLY_BROKEN;
 	ours = o->ours;
+	part = o->part;
 	b->status = (char)m->body[0];
 	b->batch = b->skipping = b->copy_in = b->copy_both = false;
 	ledger_pop(&b->owed);
@@ -412,7 +424,10 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 		return REPLY_SWALLOW;
 	}
 	s->flight.failed = false;
-	client_ready(s, events);
+	if (part)
+		transaction_looked_at(s, events);
+	else
+		client_ready(s, events);
 	return REPLY_SWALLOW;
 }
 
@@ -454,6 +469,7 @@ static const char *sub_tag(enum substitute sub)
 	case SUB_DISCARD_PLANS:
 		return "DISCARD PLANS";
 	case SUB_RESET:
+	case SUB_RESET_ALL:
 		return "RESET";
 	case SUB_SET_DEFAULT:
 		return "SET";
@@ -464,6 +480,14 @@ static const char *sub_tag(enum substitute sub)
 	default:
 		return NULL;
 	}
+}
+
+/* An EXECUTE has the tag of what it executes, and it isn't that which was sent. */
+static enum substitute sub_executed(enum substitute sub, const struct stmt_effects *row, const struct stmt *target)
+{
+	if (sub != SUB_RENAMED || row->kind != STMT_EXECUTE || row->inner_kind != STMT_EXECUTE || !target)
+		return sub;
+	return (enum substitute)stmt_executed(target)->substitute;
 }
 
 static enum reply_verdict tell_tag(struct session *s, enum substitute sub)
@@ -498,14 +522,15 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	step = s->query.steps ? &s->query.steps[row] : NULL;
 	if (s->query.extra_left) { /* what came after a RESET ALL of ours */
 		s->query.extra_left--;
-		verdict = REPLY_SWALLOW;
 	} else {
 		apply_rows(s, e, row, step ? step->substitute : SUB_NONE, step ? step->target : NULL, NULL, events);
-		if (step) {
-			verdict = tell_tag(s, step->substitute);
+		if (step)
 			s->query.extra_left = step->extra;
-		}
 	}
+	if (s->query.extra_left) /* told with the last of it, which may be what commits */
+		verdict = REPLY_SWALLOW;
+	else if (step)
+		verdict = tell_tag(s, sub_executed((enum substitute)step->substitute, &e->stmts[row], step->target));
 	s->query.swallow_rows = s->query.extra_left > 0;
 	if (s->query.extra_left)
 		return verdict;
@@ -629,9 +654,11 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 		effects_tag(s, (const char *)m->body);
 	if (m->type == 'C' && p && p->effects->n) {
 		apply_rows(s, p->effects, 0, p->substitute, p->own ? p->own : p->target, p, events);
-		verdict = tell_tag(s, p->substitute);
+		verdict = tell_tag(s, sub_executed((enum substitute)p->substitute, &p->effects->stmts[0], p->target));
 	}
 	s->backend->copy_in = s->backend->copy_both = false;
+	if (m->type == 'C' && s->backend->status == 'E') /* no longer, whatever it is until ReadyForQuery says */
+		s->backend->status = 'T';
 	if (s->backend->owed.count == 1) /* the last that was sent, so the one waited for */
 		barrier_passed(s, events);
 	if (m->type == 'C' && p && p->substitute == SUB_DISCARD_ALL)

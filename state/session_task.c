@@ -52,7 +52,7 @@ static void send_sql_stmt(struct session *s, struct stmt *st)
 	struct buf sql = { 0 };
 	struct owed *o;
 
-	make_room(s, s->query.n_steps);
+	make_room(s, s->query.n_steps + stmt_depth(st));
 	put_renamed(&sql, (const char *)st->tail, st->tail_len, st->name_at, st->name_len, st);
 	send_own(s, (const char *)buf_head(&sql), buf_len(&sql));
 	buf_release(&sql);
@@ -85,7 +85,7 @@ static void send_protocol_stmt(struct session *s, struct stmt *st)
 	char name[STMT_NAME_MAX];
 	struct owed *o;
 
-	make_room(s, s->query.n_steps);
+	make_room(s, s->query.n_steps + stmt_depth(st));
 	stmt_name(st, name);
 	send_parse(s, name, st->tail, st->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, true);

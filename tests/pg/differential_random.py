@@ -212,7 +212,7 @@ def smaller(step):
     """Versions of a step with one message, or one statement of a text, left out."""
     for n, op in enumerate(step.ops):
         if len(step.ops) > 1 and not (n == len(step.ops) - 1 and op[0] == "sync"):
-            yield dataclasses.replace(step, ops=step.ops[:n] + step.ops[n + 1:])
+            yield dataclasses.replace(step, ops=step.ops[:n] + step.ops[n + 1:], frees=frozenset())
         if op[0] == "query" and "; " in op[1]:
             parts = op[1].split("; ")
             for m in range(len(parts)):

@@ -16,7 +16,6 @@ WITHOUT = {
     "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
     "own views": "pg_prepared_statements shows the text of a PREPARE alone",
-    "nested names": "EXECUTE of a statement that is itself a PREPARE, EXECUTE, DEALLOCATE or DISCARD",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",
     "out of sight": "what functions, triggers and views do to the session is not seen",
 }
@@ -78,7 +77,8 @@ PARAMETERS = (
     ("INSERT INTO work (v) VALUES ($1) RETURNING v", (), (["by Bind"],)),
 )
 NAMED = ("p1", "p2", "P3", "a name")  # of prepared statements; SQL quotes the last two
-NAMES_WITHIN = re.compile("PREPARE|EXECUTE|DEALLOCATE|DISCARD")  # in a statement with a name of its own: WITHOUT
+NAMES_WITHIN = re.compile(r'EXECUTE "?([^"( ]+(?: name)?)')
+NOTIFIES, LISTENS = re.compile("NOTIFY|pg_notify"), re.compile("LISTEN|DISCARD ALL")
 ERRORS = ("SELECT 1/0", "SELECT nothing", "SELEC 1", "SELECT * FROM no_such_table", "SELECT 'x'::int", "SELECT f(1)")
 
 
@@ -311,15 +311,27 @@ class Generator:
         self.kinds["read"] = max(self.kinds["read"], WEIGHTS["read"])
         self.connected = [False] * clients
         self.skipping = [False] * clients
+        self.notified, self.may_notify, self.may_listen = ([False] * clients for _ in range(3))
 
     def after(self, step, player, events):
         self.holding.after(step, player, events)
         self.connected[step.client] = player is not None and not player.closed
         self.skipping[step.client] = self.connected[step.client] and player.skipping
+        self.notified[step.client] &= self.holding.in_transaction(step.client)
 
     # statements ------------------------------------------------------------------------------------------------
 
     def statement(self, client):
+        """One that comes after those made before it. NOTIFY and then LISTEN in one transaction: see the README, 4."""
+        while True:
+            made = self.any_statement(client)
+            runs = "EXECUTE" in made.sql
+            if self.notified[client] and (LISTENS.search(made.sql) or runs and self.may_listen[client]):
+                continue
+            self.notified[client] |= bool(NOTIFIES.search(made.sql)) or runs and self.may_notify[client]
+            return made
+
+    def any_statement(self, client):
         status = self.holding.status[client]
         if status == "E" and self.rng.random() < 0.6:
             return Statement(self.rng.choice(["ROLLBACK", "ROLLBACK TO a", "COMMIT", "ROLLBACK TO b"]), "SET in transactions")
@@ -334,7 +346,7 @@ class Generator:
         executes = any("EXECUTE" in s.sql for s in statements)
         if executes:
             pins |= self.made[client]
-        frees = statements[0].frees if len(statements) == 1 else frozenset()
+        frees = more.pop("frees", statements[0].frees if len(statements) == 1 else frozenset())
         rows = tuple(s.row for s in statements) + tuple(more.pop("rows", ()))
         return Step(client, tuple(ops), pins=pins, frees=frees, rows=rows,
                     alone=any(s.alone for s in statements) or executes and self.shaped[client], **more)
@@ -397,15 +409,26 @@ class Generator:
             made, said = [("parse", name, sql, oids)], []
         else:
             s = self.statement(client)
-            if s.simple or s.alone or (name and NAMES_WITHIN.search(s.sql)):
+            if s.simple or s.alone or self.round_about(name, s.sql):
                 return self.step(client, [("query", s.sql)], [s])
+            self.may_listen[client] |= bool(LISTENS.search(s.sql))
+            self.may_notify[client] |= bool(NOTIFIES.search(s.sql))
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
-        return self.step(client, ops + [("sync",)], said, rows=["prepared statements" if name else "unnamed statement"])
+        return self.step(client, ops + [("sync",)], said, frees=frozenset(), rows=["prepared statements" if name else "unnamed statement"])
+
+    @staticmethod
+    def round_about(name, sql):
+        """A statement that EXECUTEs one that may EXECUTE it in turn: PostgreSQL runs out of stack."""
+        within = NAMES_WITHIN.search(sql)
+        return name and within and NAMED.index(within.group(1)) <= NAMED.index(name)
 
     def by_bind(self, client):
         """…and used in another round, if it is still there. What it does isn't known here: it may pin."""
         rng = self.rng
+        if self.notified[client] and self.may_listen[client]:
+            return self.by_empty(client)
+        self.notified[client] |= self.may_notify[client]
         name = rng.choice(NAMED + ("", ""))
         portal = rng.choice(["", "", "c9"])
         values = rng.choice([[], [], [], ["x"], ["1", "2"], ["990"]])
@@ -421,8 +444,10 @@ class Generator:
     def by_portal(self, client):
         """A portal of an earlier round: it lives as long as its transaction."""
         rng = self.rng
-        ops = [rng.choice([("execute", "c9", 2), ("execute", "", 1), ("describe", "P", "c9"), ("close_", "P", "c9"), ("execute", "c1", 2)])
-               for _ in range(rng.randint(1, 2))]
+        ways = [("execute", "c9", 2), ("execute", "", 1), ("describe", "P", "c9"), ("close_", "P", "c9"), ("execute", "c1", 2)]
+        if self.holding.status[client] == "E":  # after a simple Query has failed PostgreSQL dies of it
+            ways.remove(("execute", "", 1))
+        ops = [rng.choice(ways) for _ in range(rng.randint(1, 2))]
         return self.step(client, ops + [("sync",)], rows=["protocol"])
 
     def by_close(self, client):
@@ -445,7 +470,8 @@ class Generator:
             return self.step(client, [("query", "COPY (SELECT n FROM nums ORDER BY n LIMIT 3) TO STDOUT")], rows=["protocol"])
         if rng.random() < 0.5:
             return self.step(client, [("query", start)] + data, rows=["protocol"])
-        return self.step(client, [("parse", "", start), ("bind",), ("execute",)] + data + [("sync",)], rows=["protocol"])
+        close = [("close_", "S", ""), ("sync",)]  # bound once more, it would wait for data
+        return self.step(client, [("parse", "", start), ("bind",), ("execute",)] + data + [("sync",)] + close, rows=["protocol"])
 
     def by_function_call(self, client):
         """int4pl and abs: no state."""

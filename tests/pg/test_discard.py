@@ -163,3 +163,28 @@ def test_one_that_was_parsed_before_runs_in_no_transaction(s):
     a.q("ROLLBACK")
     a.parse("", "DISCARD ALL").bind().execute().sync().go()
     a.bind("", "b").execute().sync().go()
+
+
+@scenario("reset batches")
+def test_reset_all_whose_commit_fails(s):
+    """The last statement's tag comes when the transaction is committed, or not at all."""
+    a = s.client("a", application_name="from the start", TimeZone="Europe/Paris")
+    a.q("INSERT INTO public.deferred VALUES (1), (1); RESET ALL")
+    a.q("INSERT INTO public.deferred VALUES (1), (1); RESET TimeZone")
+    a.q("SET TimeZone = 'Asia/Tokyo'; SELECT 1")
+    a.q("INSERT INTO public.deferred VALUES (1), (1); RESET ALL; SELECT 1")
+    a.q("SHOW TimeZone; RESET ALL")
+    a.q("SHOW TimeZone; SHOW application_name")
+
+
+@scenario("reset batches", args={"DISCARD ALL": ("DISCARD ALL",), "RESET ALL": ("RESET ALL",)})
+def test_behind_a_commit_in_one_batch(s, reset):
+    """Whether the COMMIT was one is not known then; what is given back is."""
+    a = s.client("a", client_encoding="LATIN1", search_path="s4, public")
+    a.q("BEGIN")
+    a.q("SET search_path = s2; SET client_encoding = 'UTF8'")
+    a.parse("", "COMMIT").bind().execute().parse("", reset).bind().execute().sync().sync().go(2)
+    a.q("SELECT v FROM t; SHOW client_encoding")
+    a.q("BEGIN; SET client_encoding = 'UTF8'; SELECT 1/0")
+    a.parse("", "COMMIT").bind().execute().parse("", reset).bind().execute().sync().sync().go(2)
+    a.q("SELECT v FROM t; SHOW client_encoding")

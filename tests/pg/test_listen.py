@@ -385,3 +385,36 @@ def test_what_others_notify_while_it_is_open(s):
     a.q("BEGIN; UNLISTEN *; LISTEN two")
     b.q("NOTIFY two, 'still'; NOTIFY one, 'not any more'")
     a.q("COMMIT")
+
+
+def test_prepared_for_two_channels(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("l1", "LISTEN one").parse("l2", "LISTEN two").parse("u1", "UNLISTEN one").parse("u2", "UNLISTEN two").sync().go()
+    a.bind("", "l1").execute().bind("", "l2").execute().sync().go()
+    b.q("NOTIFY one; NOTIFY two")
+    a.until("NotificationResponse")
+    a.until("NotificationResponse")
+    a.bind("", "u2").execute().sync().go()
+    b.q("NOTIFY two; NOTIFY one, 'still'")
+    a.until("NotificationResponse")
+    a.q("UNLISTEN *")
+
+
+@scenario("LISTEN")
+def test_prepared_and_executed_by_sql(s):
+    a, b = s.client("a"), s.client("b")
+    a.parse("l", "LISTEN news").parse("u", "UNLISTEN *").sync().go()
+    a.q("EXECUTE l")
+    b.q("NOTIFY news, 'by a simple query'")
+    a.until("NotificationResponse")
+    a.x("EXECUTE u")
+    b.q("NOTIFY news, 'nobody hears'")
+    a.x("EXECUTE l (1)")
+    b.q("NOTIFY news, 'by extended protocol'")
+    a.until("NotificationResponse")
+    a.q("EXPLAIN EXECUTE u")
+    b.q("NOTIFY news, 'EXPLAIN runs nothing'")
+    a.until("NotificationResponse")
+    a.q("BEGIN; EXECUTE u; ROLLBACK; SELECT 1; EXECUTE u")
+    b.q("NOTIFY news, 'nobody hears'")
+    a.q("SELECT 1")

@@ -142,6 +142,26 @@ def test_pause_closes_it_and_resume_brings_it_back(start_pooler):
         assert heard(a.until("NotificationResponse")) == [("one", "")]
 
 
+def test_reconnect_waits_for_who_is_amid_listen(start_pooler):
+    pooler = start_pooler(databases={"d": "pool_size=2", "other": "dbname=app pool_size=1"})
+
+    def pid(database):
+        return [row["remote_pid"] for row in listening(pooler) if row["database"] == database]
+
+    with pooler.connect(database="d") as a, pooler.connect(database="d") as b, pooler.connect(database="other") as c, pooler.console() as console:
+        a.q("LISTEN one")
+        c.q("LISTEN one")
+        was = {database: pid(database) for database in ("d", "other")}
+        b.q("BEGIN; LISTEN two")
+        console.q("RECONNECT")
+        until(lambda: pid("other") not in (was["other"], []), "another connection that listens")
+        assert kinds(b.q("COMMIT")) == ["CommandComplete", "ReadyForQuery"]
+        until(lambda: pid("d") not in (was["d"], []), "another connection that listens")
+        assert b.until("NoticeResponse")[-1][2] == "C=01000"
+        a.q("NOTIFY two")
+        assert heard(b.until("NotificationResponse")) == [("two", "")]
+
+
 def test_a_database_that_is_listened_to_can_be_renamed(start_pooler, cluster):
     cluster.keeper.value("CREATE DATABASE listened")
     pooler = start_pooler(databases={"d": "dbname=listened pool_size=1", "d2": "dbname=heard pool_size=1", "m": "dbname=postgres pool_size=1"})

@@ -552,3 +552,120 @@ def test_position_of_an_error_in_what_was_prepared(s):
     a.bind("", "p1").execute().sync().go()
     a.q("SET search_path = public")
     a.bind("", "p1").execute().sync().go()
+
+
+@scenario("SQL PREPARE")
+def test_execute_of_what_is_not_a_query(s):
+    """Only the protocol can prepare it. An EXPLAIN of it runs nothing, and says so."""
+    a = s.client("a", TimeZone="Europe/Paris")
+    a.q("PREPARE q (int) AS SELECT $1 + 1 AS n")
+    for name, text in (("set", "SET TimeZone = 'Asia/Tokyo'"), ("reset", "RESET TimeZone"), ("default", "SET TimeZone TO DEFAULT"),
+                       ("e", "EXECUTE q (1)"), ("p", "PREPARE made AS SELECT 'made'::text AS v"), ("d", "DEALLOCATE q"),
+                       ("gone", "DEALLOCATE ALL"), ("local", "SET LOCAL TimeZone TO DEFAULT")):
+        a.parse(name, text).sync().go()
+    for step in ("EXECUTE set", "SHOW TimeZone", "EXECUTE reset (1, 2)", "SHOW TimeZone", "EXPLAIN EXECUTE set", "SHOW TimeZone",
+                 "EXECUTE set", "EXECUTE default", "SHOW TimeZone", "EXECUTE e", "EXECUTE p", "EXECUTE made", "EXECUTE p",
+                 "BEGIN; EXECUTE set; EXECUTE local; ROLLBACK", "CREATE TABLE never AS EXECUTE d", "EXECUTE e", "EXECUTE d", "EXECUTE e",
+                 "EXECUTE d", "EXECUTE gone", "EXECUTE set"):
+        a.q(step)
+
+
+@scenario("SQL PREPARE")
+def test_execute_of_what_is_not_a_query_by_extended_protocol(s):
+    a = s.client("a", TimeZone="Europe/Paris")
+    a.parse("set", "SET TimeZone = 'Asia/Tokyo'").parse("reset", "RESET TimeZone").parse("gone", "DEALLOCATE ALL").sync().go()
+    for step in ("EXECUTE set", "SHOW TimeZone", "EXECUTE reset", "SHOW TimeZone", "EXPLAIN EXECUTE set", "SHOW TimeZone", "EXECUTE gone",
+                 "EXECUTE set"):
+        a.x(step)
+
+
+@scenario("SQL PREPARE")
+def test_executes_in_executes(s):
+    """Each name is what it means when the outermost is executed."""
+    a = s.client("a")
+    a.parse("one", "SELECT 'first'::text AS v").parse("two", "EXECUTE one").parse("three", "EXECUTE two").describe("S", "three").sync().go()
+    a.q("EXECUTE three")
+    run(a, "three")
+    a.x("EXECUTE three")
+    a.q("DEALLOCATE one")
+    a.q("EXECUTE three")
+    a.q("PREPARE one AS SELECT 'second'::text AS v")
+    a.q("EXECUTE three")
+    run(a, "three")
+    a.x("EXECUTE three")
+
+
+@scenario("SQL PREPARE")
+def test_names_that_come_and_go_under_prepared_statements(s):
+    a = s.client("a")
+    a.parse("d", "DEALLOCATE p").parse("m", "PREPARE p AS SELECT 'made'::text AS v").sync().go()
+    for name in "dmmdd":
+        a.bind("", name).execute().sync().go()
+    a.parse("", "DEALLOCATE p").sync().go()
+    a.bind().execute().sync().go()
+    a.bind("", "m").execute().bind().execute().sync().go()
+    a.bind().execute().sync().go()
+
+
+@scenario("SQL PREPARE", args={text: (text,) for text in ("DEALLOCATE ALL", "DEALLOCATE p", "DISCARD PLANS", "PREPARE q AS SELECT 1")})
+def test_what_is_about_names_takes_a_snapshot(s, text):
+    """No statement may come between BEGIN and SET TRANSACTION."""
+    a = s.client("a")
+    for _ in range(2):
+        a.q("PREPARE p AS SELECT 1 AS n")
+        a.q("BEGIN; %s; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE" % text)
+        a.q("ROLLBACK")
+        a.q("BEGIN")
+        a.q(text)
+        a.q("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        a.q("ROLLBACK")
+        a.q("DEALLOCATE ALL")
+        a.q("PREPARE p AS SELECT 1 AS n")
+        a.parse("", text).bind().execute().parse("", "BEGIN ISOLATION LEVEL REPEATABLE READ").bind().execute().sync().go()
+        a.q("ROLLBACK")
+        a.x(text)
+        a.q("DEALLOCATE ALL")
+        a.q(text)
+        a.q("DEALLOCATE ALL")
+
+
+def _fails(client):
+    client.q("BEGIN")
+    client.q("SELECT 1/0")
+
+
+@scenario("SQL PREPARE", need=2)
+def test_behind_the_end_of_a_failed_transaction_in_one_text(s):
+    """Names are the client's own there, too, and others' statements stay."""
+    a, b = s.client("a"), s.client("b")
+    a.q("PREPARE p AS SELECT 'of a'::text AS v")
+    b.parse("p", "SELECT 'of b'::text AS v").sync().go()
+    for text in ("ROLLBACK; SET LOCAL TimeZone = 'UTC'; DEALLOCATE ALL", "COMMIT; PREPARE p AS SELECT 'again'::text AS v", "ROLLBACK; EXECUTE p",
+                 "ROLLBACK AND CHAIN; EXECUTE p; PREPARE p AS SELECT 1", "ROLLBACK TO nowhere; EXECUTE p", "ROLLBACK; DEALLOCATE p",
+                 "ROLLBACK; EXECUTE p", "ROLLBACK; DISCARD ALL", "ROLLBACK; SELECT 1 AS one; SELECT nothing", "ROLLBACK; DEALLOCATE nothing; SELECT 1"):
+        _fails(a)
+        a.q(text)
+        a.q("ROLLBACK")
+        run(b, "p")
+    a.q("BEGIN; SAVEPOINT s")
+    a.q("SELECT 1/0")
+    a.q("ROLLBACK TO s; PREPARE p AS SELECT 'third'::text AS v; EXECUTE p; RELEASE s")
+    a.q("COMMIT")
+    a.q("EXECUTE p")
+
+
+@scenario("prepared statements")
+def test_behind_the_end_of_a_failed_transaction_in_one_batch(s):
+    """What was prepared under other settings is still what it was."""
+    a = s.client("a")
+    a.q("SET search_path = s1")
+    a.parse("p", "SELECT v FROM t").sync().go()
+    a.q("PREPARE q AS SELECT v FROM t")
+    a.q("SET search_path = s2")
+    for end in ("ROLLBACK", "ROLLBACK TO s"):
+        a.q("BEGIN; SAVEPOINT s")
+        a.q("SELECT 1/0")
+        a.parse("", end).bind().execute().bind("", "p").execute().parse("", "EXECUTE q").bind().execute().sync().go()
+        a.q("ROLLBACK")
+        run(a, "p")
+        a.q("EXECUTE q")

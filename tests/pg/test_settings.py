@@ -365,3 +365,14 @@ def test_a_timeout_acts_on_its_own_client_only(s):
     b.q("SELECT pg_sleep(0.06)")
     a.q("SELECT pg_sleep(3)")
     b.q("SHOW statement_timeout")
+
+
+@scenario("SET in transactions")
+def test_set_right_behind_a_begin_is_rolled_back_to_the_clients_own(s):
+    a = s.client("a", client_encoding="LATIN1", TimeZone="Europe/Paris")
+    for sql in ("SET NAMES 'LATIN1'", "SET TimeZone = 'Asia/Tokyo'", "RESET TimeZone"):
+        a.q("BEGIN")
+        a.q(sql)
+        a.q("SELECT nothing")
+        a.q("ROLLBACK")
+        a.q("SHOW client_encoding; SHOW TimeZone")
