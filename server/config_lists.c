@@ -22,6 +22,7 @@ struct line_key {
 #define RULE_KEYS(line)                                                                                  \
 	{ "state_preset", KEY_WORD, offsetof(line, rules.preset), false, preset_words },                 \
 	STATE_KEY(line, "state_settings", SETTINGS, carried_words), STATE_KEY(line, "state_role", ROLE, carried_words), \
+	STATE_KEY(line, "state_custom_unset", CUSTOM_UNSET, unset_words), \
 	STATE_KEY(line, "state_prepared", PREPARED, carried_words), STATE_KEY(line, "state_cursor", CURSOR, pinned_words), \
 	STATE_KEY(line, "state_lock", LOCK, pinned_words), STATE_KEY(line, "state_temp", TEMP, pinned_words), \
 	STATE_KEY(line, "state_listen", LISTEN, shared_words), STATE_KEY(line, "state_sequence", SEQUENCE, pinned_words), \

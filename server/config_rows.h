@@ -29,7 +29,7 @@ struct config_word {
 };
 extern const struct config_word pool_mode_words[];
 /* Session state (config_rules.c). */
-extern const struct config_word preset_words[], carried_words[], pinned_words[], shared_words[];
+extern const struct config_word preset_words[], carried_words[], unset_words[], pinned_words[], shared_words[];
 
 /* Values. what: the key, for the message. Integers as strtol() with base 0 reads them; times are seconds, fractions
  * allowed, min in seconds. */

@@ -21,6 +21,15 @@ const struct config_word carried_words[] = {
 	{ NULL, 0, NULL },
 };
 
+const struct config_word unset_words[] = {
+	{ "default", RULE_DEFAULT, NULL },
+	{ "carry", RULE_CARRY, NULL },
+	{ "ignore", RULE_IGNORE, NULL },
+	{ "pin", RULE_PIN, "what was never set can't be pinned; write carry or ignore" },
+	{ "refuse", RULE_REFUSE, "what was never set can't be refused; write carry or ignore" },
+	{ NULL, 0, NULL },
+};
+
 const struct config_word pinned_words[] = {
 	{ "default", RULE_DEFAULT, NULL },
 	{ "pin", RULE_PIN, NULL },
@@ -104,7 +113,7 @@ static bool read_kinds(const char *what, const char **at, uint32_t *found, struc
 			n = sizeof word - 1;
 		memcpy(word, *at, n);
 		word[n] = 0;
-		while (i < N_KINDS && strcmp(kinds[i].name, word))
+		while (i < N_KINDS && (kinds[i].kind == RULE_CUSTOM_UNSET || strcmp(kinds[i].name, word)))
 			i++;
 		if (i == N_KINDS) {
 			near = config_nearest(word, kinds, N_KINDS, sizeof *kinds);

@@ -18,6 +18,7 @@ static void level_global(const struct config *c, struct level *l)
 		.preset = c->state_preset,
 		.action = {
 			[RULE_SETTINGS] = c->state_settings,
+			[RULE_CUSTOM_UNSET] = c->state_custom_unset,
 			[RULE_ROLE] = c->state_role,
 			[RULE_PREPARED] = c->state_prepared,
 			[RULE_CURSOR] = c->state_cursor,

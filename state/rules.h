@@ -13,7 +13,8 @@
 
 enum rule_action {
 	RULE_DEFAULT, /* as the preset says */
-	RULE_CARRY,   /* remembered and made again; opaque statements: the backend is asked what they have left; LISTEN: shared */
+	RULE_CARRY,   /* remembered and made again; opaque statements: the backend is asked what they have left; LISTEN: shared;
+		       * custom settings that were never set: NULL, by backends that have not seen them */
 	RULE_PIN,     /* the client keeps its backend while it has such state */
 	RULE_REFUSE,  /* an error instead of the statement */
 	RULE_IGNORE,  /* left where it happens, as PgBouncer would */
@@ -23,6 +24,7 @@ enum rule_action {
  * everything is ignored. */
 #define RULE_KINDS_EACH(K)                 \
 	K(SETTINGS, settings, CARRY, CARRY)          \
+	K(CUSTOM_UNSET, custom_unset, CARRY, CARRY)  \
 	K(ROLE, role, CARRY, CARRY)              \
 	K(PREPARED, prepared, CARRY, CARRY)          \
 	K(CURSOR, cursor, PIN, REFUSE)             \

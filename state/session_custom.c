@@ -159,13 +159,19 @@ void custom_settled(struct session *s)
 
 /* ---- on another backend ---- */
 
+/* By rule: the client may read '' where it would read NULL by itself, and NULL where it would read ''. */
+static bool unset_ignored(const struct session *s)
+{
+	return s->rules->ignore & (1u << RULE_CUSTOM_UNSET | 1u << RULE_SETTINGS);
+}
+
 bool custom_ready(struct session *s)
 {
 	struct backend *b = s->backend;
 	const struct settings *missing;
 	bool ready;
 
-	if (b->status == 'E' || settings_within(s->custom.known, b->seen))
+	if (b->status == 'E' || settings_within(s->custom.known, b->seen) || unset_ignored(s))
 		return true;
 	missing = settings_empty(s->store->settings);
 	for (size_t i = 0; i < settings_size(s->custom.known); i++) {
@@ -409,7 +415,7 @@ const struct settings *session_knows(struct session *s, const uint8_t *bytes, si
 	size_t at = 0, body_len;
 	char type;
 
-	if (!s->carry || rules_ignore_setting(s, "any.custom"))
+	if (!s->carry || unset_ignored(s))
 		return NULL;
 	settings_assign(&s->custom.allowed, s->custom.known);
 	if (!s->counters->custom_names)
@@ -479,7 +485,7 @@ size_t session_hold_begin(struct session *s, const uint8_t *bytes, size_t len)
 	size_t at = 0, body_len;
 	char type;
 
-	if (!s->carry || rules_ignore_setting(s, "any.custom") || s->backend || s->begin.held || session_listens(s) || !next_message(bytes, len, &at, &type, &body, &body_len))
+	if (!s->carry || unset_ignored(s) || s->backend || s->begin.held || session_listens(s) || !next_message(bytes, len, &at, &type, &body, &body_len))
 		return 0;
 	return type == 'Q' ? hold_query(s, body, body_len, at) : 0;
 }

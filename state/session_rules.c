@@ -51,6 +51,7 @@ static const struct {
 	const char *what;
 } kinds[] = {
 	{ 0, BIT(SETTINGS), PIN_SETTING, "settings of the session" },
+	{ 0, BIT(CUSTOM_UNSET), 0, "custom settings that were never set" },
 	{ 0, BIT(ROLE), PIN_ROLE, "SET ROLE and SET SESSION AUTHORIZATION" },
 	{ 0, BIT(PREPARED), PIN_PREPARED, "named prepared statements" },
 	{ TOUCH_CURSOR, BIT(CURSOR), PIN_CURSOR, "cursors WITH HOLD" },

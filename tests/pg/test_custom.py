@@ -358,3 +358,38 @@ def test_pipelined_behind_the_startup_packet(start_pooler):
             c.raw((len(body) + 4).to_bytes(4, "big") + body + rawpg.message("Q", rawpg.cstr("SELECT current_setting('app.tenant', true)")))
             events = c.until("ReadyForQuery") + c.until("ReadyForQuery")
             assert [e for e in events if e[0] == "DataRow"] == [("DataRow", None)]
+
+
+@pytest.mark.row("custom GUC unset")
+def test_by_rule_who_never_set_it_may_read_what_others_have_left(start_pooler):
+    """state_custom_unset = ignore, for a database and a user: no other backend is asked for; who keeps the rule still reads NULL."""
+    pooler = start_pooler(databases={"loose": "pool_size=1 user=app state_custom_unset=ignore", "one": "pool_size=1 user=app"},
+                          users={"other": "state_custom_unset=ignore"})
+    for database, user in (("loose", "app"), ("one", "other")):
+        with pooler.connect(database=database, user=user) as a, pooler.connect(database=database, user=user) as b:
+            a.q("SET app.tenant = 'a'")
+            served = a.value("SELECT pg_backend_pid() || ''"), counter(pooler, "fresh_servers")
+            seen = [b.value("SELECT current_setting('app.tenant', true)") for _ in range(3)]
+            assert seen == [""] * 3
+            a.q("SELECT 1")
+            b.q("BEGIN")
+            assert b.value("SELECT current_setting('app.tenant', true)") == ""
+            b.q("COMMIT")
+            assert a.value("SHOW app.tenant") == "a"  # values are carried as ever
+            assert (a.value("SELECT pg_backend_pid() || ''"), counter(pooler, "fresh_servers")) == served
+    with pooler.connect(database="one", user="app") as c:
+        assert c.value("SELECT current_setting('app.tenant', true)") is None
+
+
+@pytest.mark.row("custom GUC unset")
+def test_that_rule_changes_with_reload(start_pooler):
+    pooler = start_pooler(databases={"d": "pool_size=1"})
+    with pooler.connect(database="d") as a, pooler.connect(database="d") as b:
+        a.q("SET app.tenant = 'a'")
+        assert b.value("SELECT current_setting('app.tenant', true)") is None
+        pooler.options["state_custom_unset"] = "ignore"
+        pooler.write()
+        with pooler.console() as console:
+            console.q("RELOAD")
+        a.q("SELECT 1")
+        assert b.value("SELECT current_setting('app.tenant', true)") == ""

@@ -318,6 +318,8 @@ static void bad_rules_are_refused_with_what_would_be_right(void **state)
 {
 	assert_refused("[pgbouncer]\nstate_lock = carry\n", 2, "write pin, refuse or ignore");
 	assert_refused("[pgbouncer]\nstate_lock = never\n", 2, "write one of default, pin, refuse, ignore");
+	assert_refused("[pgbouncer]\nstate_custom_unset = pin\n", 2, "write carry or ignore");
+	assert_refused("[users]\nu = state_functions='f:custom_unset'\n", 2, "is no kind of state");
 	assert_refused("[pgbouncer]\nstate_sequence = carry\n", 2, "write pin, refuse or ignore");
 	assert_refused("[pgbouncer]\nstate_preset = loose\n", 2, "pgporter, strict, pgbouncer");
 	assert_refused("[pgbouncer]\npin_idle_timeout = -1\n", 2, "out of range");
