@@ -463,6 +463,87 @@ static void hold(struct session *s, const char *text, size_t len, size_t word_at
 	msg_add(s->to_client, 'Z', "T", 1);
 }
 
+/* The unnamed statement is parsed again where the client binds it anew. */
+static void unnamed_is_begin(struct session *s, const uint8_t *tail, size_t len)
+{
+	struct unnamed_stmt *u = &s->unnamed;
+
+	unnamed_forget(s);
+	u->serial = ++s->store->last_serial;
+	buf_reset(&u->tail);
+	buf_reset(&u->given);
+	buf_add(&u->tail, tail, len);
+	u->at_parse = settings_retain(s->effective);
+	u->effects = session_effects_of(s, (const char *)tail, strlen((const char *)tail));
+	u->watched = watch_seen(s);
+	u->substitute = SUB_NONE;
+}
+
+struct batch {
+	const uint8_t *bytes;
+	size_t len, at;
+	char type;
+	const uint8_t *body;
+	size_t body_len;
+};
+
+static bool next_in(struct batch *b)
+{
+	return next_message(b->bytes, b->len, &b->at, &b->type, &b->body, &b->body_len);
+}
+
+/* Bind of the unnamed statement and portal, without values. */
+static bool binds_plainly(const struct batch *b)
+{
+	struct reader r = reader_of(b->body, b->body_len);
+	bool unnamed = b->type == 'B' && !reader_u8(&r) && !reader_u8(&r);
+
+	reader_bytes(&r, (size_t)reader_u16(&r) * 2);
+	unnamed &= !reader_u16(&r);
+	reader_bytes(&r, (size_t)reader_u16(&r) * 2);
+	return unnamed && !r.bad && !reader_left(&r);
+}
+
+/* Bind, Describe of the portal or not, Execute and Sync. */
+static bool runs_alone(struct batch *b, bool *described)
+{
+	if (!next_in(b) || !binds_plainly(b) || !next_in(b))
+		return false;
+	*described = b->type == 'D';
+	if (*described && (b->body_len != 2 || memcmp(b->body, "P", 2) || !next_in(b)))
+		return false;
+	return b->type == 'E' && b->body_len == 5 && !*b->body && next_in(b) && b->type == 'S' && !b->body_len;
+}
+
+/* By extended protocol: all of the batch is there, and is nothing but that. */
+static size_t hold_batch(struct session *s, struct batch *b)
+{
+	struct reader r = reader_of(b->body, b->body_len);
+	bool unnamed = !reader_u8(&r), described = false, held;
+	const uint8_t *tail = r.at;
+	size_t len = 0, tail_len = reader_left(&r);
+	const char *text = reader_str(&r, &len);
+	const struct effects *e;
+
+	if (!unnamed || !text || reader_left(&r) != 2 || reader_u16(&r) || !runs_alone(b, &described))
+		return 0;
+	e = begin_effects(s, text, len);
+	held = e && !may_fail(s, text, len);
+	if (held) {
+		unnamed_is_begin(s, tail, tail_len);
+		s->counters->client_parses++;
+		s->counters->binds++;
+		msg_add(s->to_client, '1', NULL, 0);
+		msg_add(s->to_client, '2', NULL, 0);
+		if (described)
+			msg_add(s->to_client, 'n', NULL, 0);
+		hold(s, text, len, e->stmts[0].at);
+	}
+	if (e)
+		effects_release(e);
+	return held ? b->at : 0;
+}
+
 static size_t hold_query(struct session *s, const uint8_t *body, size_t len, size_t taken)
 {
 	const char *text = (const char *)body;
@@ -481,13 +562,11 @@ static size_t hold_query(struct session *s, const uint8_t *body, size_t len, siz
 /* Who listens is not told anything in a transaction: that is known by its backend. */
 size_t session_hold_begin(struct session *s, const uint8_t *bytes, size_t len)
 {
-	const uint8_t *body;
-	size_t at = 0, body_len;
-	char type;
+	struct batch b = { .bytes = bytes, .len = len };
 
-	if (!s->carry || unset_ignored(s) || s->backend || s->begin.held || session_listens(s) || !next_message(bytes, len, &at, &type, &body, &body_len))
+	if (!s->carry || unset_ignored(s) || s->backend || s->begin.held || s->skip || session_listens(s) || !next_in(&b))
 		return 0;
-	return type == 'Q' ? hold_query(s, body, body_len, at) : 0;
+	return b.type == 'Q' ? hold_query(s, b.body, b.body_len, b.at) : b.type == 'P' ? hold_batch(s, &b) : 0;
 }
 
 /* The transaction goes on where PostgreSQL would have it: in failure. */

@@ -251,6 +251,52 @@ def test_tenants_cost_no_backend(start_pooler):
     assert counter(pooler, "held_begins") == 30
 
 
+EXTENDED = {
+    "plainly": [lambda c: c.parse("", "BEGIN").bind().execute().sync().go()],
+    "described": [lambda c: c.x("START TRANSACTION READ ONLY"), "SHOW transaction_read_only"],
+    "with types": [lambda c: c.parse("", "BEGIN ISOLATION LEVEL SERIALIZABLE", [23, 25]).bind("", "", [None, "1"]).execute().sync().go()],
+    "with a type": [lambda c: c.parse("", "BEGIN", [23]).bind().execute().sync().go()],
+    "in pieces": [lambda c: c.parse("", "BEGIN").sync().go(), lambda c: c.bind().execute().sync().go()],
+    "and more": [lambda c: c.parse("", "BEGIN").bind().execute().parse("", "SELECT 1").bind().execute().sync().go()],
+    "two batches": [lambda c: c.parse("", "BEGIN").bind().execute().sync().parse("", "SELECT 1").bind().execute().sync().go(2)],
+    "bound again": [lambda c: c.x("BEGIN"), lambda c: c.bind().describe().execute().sync().go()],
+    "described again": [lambda c: c.x("BEGIN"), lambda c: c.describe("S", "").sync().go()],
+    "another portal": [lambda c: c.parse("", "BEGIN").bind("p").execute("p").sync().go()],
+    "flushed": [lambda c: c.parse("", "BEGIN").bind().execute().flush().sync().go()],
+    "not BEGIN": [lambda c: c.parse("", "BEGIN; SELECT 1").bind().execute().sync().go(), "BEGIN"],
+    "a value too many": [lambda c: c.parse("", "BEGIN").bind("", "", ["x"]).execute().sync().go(), "BEGIN"],
+    "rows": [lambda c: c.parse("", "BEGIN").bind().execute("", 5).sync().go()],
+    "twice": [lambda c: c.x("BEGIN"), lambda c: c.x("BEGIN")],
+    "after an error": [lambda c: c.x("BEGIN"), "SELECT 1/0", lambda c: c.x("BEGIN")],
+}
+
+
+@scenario("custom GUC unset", args={name: (tuple(steps),) for name, steps in EXTENDED.items()})
+def test_begin_by_the_extended_protocol(s, steps):
+    _script(steps + ("SELECT 2", TENANT, lambda c: c.x("COMMIT")))(s)
+    c = s.client("tenant")
+    for step in steps:
+        step(c) if callable(step) else c.q(step)
+    c.x("SET LOCAL app.tenant = 'b'")
+    c.x(TENANT)
+    c.x("COMMIT")
+    c.x(TENANT)
+
+
+@pytest.mark.row("custom GUC unset")
+def test_begin_by_the_extended_protocol_costs_no_backend(start_pooler):
+    pooler = start_pooler()
+    seen_everywhere(pooler)
+    before = fresh(pooler)
+    for n in range(10):
+        with pooler.connect(1) as c:
+            c.x("BEGIN")
+            c.x("SET LOCAL app.tenant = 'a'")
+            assert c.value("SELECT v FROM tenants") == "of a"
+            c.x("COMMIT")
+    assert fresh(pooler) == before and counter(pooler, "held_begins") == 10
+
+
 @pytest.mark.row("custom GUC unset")
 def test_fresh_backends_come_at_most_so_fast(start_pooler):
     """Two kinds of clients take turns on one backend: each turn of the one that never set it costs a backend, ten at once
