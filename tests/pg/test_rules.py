@@ -419,6 +419,39 @@ def test_a_pin_beyond_max_pins_that_only_shows_afterwards_ends_its_client(start_
         assert len(pins(pooler, "d")) == 1
 
 
+def test_beyond_max_pins_who_is_known_to_ask_for_numbers_goes_on_unpinned(start_pooler):
+    """Only the statement that asks is refused; who is pinned for it counts, and makes room at its end."""
+    pooler = start_pooler(databases={"d": "pool_size=4 max_pins=2"})
+    asks = {"application_name": "asks"}
+    with pooler.connect(database="d", params=asks) as first:
+        first.q("SELECT lastval()")
+    until(lambda: not pins(pooler, "d"))
+    with pooler.connect(database="d", params=asks) as one, pooler.connect(database="d", params=asks) as two, \
+            pooler.connect(database="d", params=asks) as three:
+        for pinned in (one, two):
+            fine(pinned.q("SELECT 1"))
+        assert sorted(row["reason"] for row in pins(pooler, "d")) == ["sequence value"] * 2
+        fine(three.q("SELECT nextval('public.drawn')"))
+        assert len(pins(pooler, "d")) == 2
+        for ask in (three.q, three.x):
+            got = fields(ask("SELECT currval('public.drawn')"))
+            assert got["C"] == "53400" and "max_pins = 2" in got["D"]
+        assert fields(three.function_call(2559, []).go())["C"] == "53400"  # lastval()
+        three.q("BEGIN")
+        assert fields(three.q("SELECT lastval()"))["C"] == "53400" and three.status == "E"
+        three.q("ROLLBACK")
+        assert fields(three.q("SELECT pg_advisory_lock(7741)"))["C"] == "53400"
+        fine(one.q("SELECT pg_advisory_lock(7741)"))  # who is pinned may have more reasons
+        fine(two.q("DISCARD SEQUENCES"))
+        until(lambda: len(pins(pooler, "d")) == 1)
+        assert fields(three.q("SELECT currval('public.drawn')"))["C"] == "55000"
+        assert len(pins(pooler, "d")) == 2
+        drawn = three.value("SELECT nextval('public.drawn')")
+        assert three.value("SELECT currval('public.drawn')") == drawn
+        fine(two.q("SELECT 1"))
+        assert len(pins(pooler, "d")) == 2
+
+
 class Watch:
     """The most server connections that a user has had, seen at every start of one."""
 

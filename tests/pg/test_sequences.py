@@ -153,3 +153,40 @@ def test_nor_does_who_asks_first_by_the_extended_protocol(s):
 def test_nor_does_what_cannot_be_read(s):
     a = s.client("a", params={"application_name": "asks by hidden ways"})
     a.q("DO $$DECLARE n bigint; BEGIN EXECUTE concat('SELECT last', 'val()') INTO n; RAISE NOTICE '%', n; END$$")
+
+
+CURRVAL, LASTVAL, NEXTVAL = 1575, 2559, 1574  # PostgreSQL's pg_proc.dat
+
+
+@scenario(ROW)
+def test_by_function_call_messages(s):
+    learn(s)
+    a = asker(s, "a")
+    a.function_call(LASTVAL, []).go()
+    a.function_call(CURRVAL, ["scratch.a_seq"]).go()
+    a.function_call(NEXTVAL, ["scratch.a_seq"]).go()
+    a.function_call(CURRVAL, ["scratch.a_seq"]).go()
+    a.function_call(LASTVAL, []).go()
+    a.q("BEGIN")
+    a.function_call(CURRVAL, ["public.drawn"]).go()
+    a.q("ROLLBACK")
+    a.q("SELECT lastval()")
+    a.pinned = False  # what a function-call message leaves can't be told: its server connection goes with it
+    a.leave()
+
+
+@scenario(ROW, args={name: (name, oid, values) for name, oid, values in (
+    ("currval", CURRVAL, ("public.drawn",)), ("lastval", LASTVAL, ()), ("in a transaction", LASTVAL, ()))})
+def test_nor_does_who_asks_first_by_a_function_call_message(s, name, oid, values):
+    a = s.client("a", params={"application_name": "calls " + name})
+    a.q("CREATE SEQUENCE scratch.a_seq")
+    if name == "in a transaction":
+        a.q("BEGIN")
+    a.pinned = True
+    a.function_call(oid, values).go()
+    a.q("ROLLBACK")
+    a.function_call(oid, values).go()
+    a.function_call(NEXTVAL, ("scratch.a_seq",)).go()
+    a.q("SELECT lastval(), currval('scratch.a_seq')")
+    a.pinned = False
+    a.leave()
