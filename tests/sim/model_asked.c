@@ -56,7 +56,7 @@ void model_asked(struct model *m, const struct model_sql *q)
 
 		switch (c->asks) {
 		case 'g':
-			answer(m, "g", model_var_name((enum model_var)c->var),
+			answer(m, (const char[]){ c->kind, 0 }, model_var_name((enum model_var)c->var),
 			       model_is_custom(c->var) && !(m->custom_known >> c->var & 1) ? NULL : model_show(m, (enum model_var)c->var));
 			break;
 		case 'a':

@@ -111,6 +111,7 @@ void model_die(struct model *m);
 /* What a session leaves on a backend that is between two clients, in words; NULL: nothing. */
 const char *model_leftover(const struct model *m);
 const char *model_setting(enum model_var v); /* its name */
+bool model_has_heard_of(const struct model *m, enum model_var v); /* custom, and no longer reads NULL */
 /* SHOW would say what a setting of that value shows (NULL: its RESET value); false also where it isn't a value. */
 bool model_carries(const struct model *m, const char *name, const char *value);
 const char *model_reported(const struct model *m, const char *name); /* what the client was told last; NULL: never */

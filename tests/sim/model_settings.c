@@ -176,6 +176,11 @@ const char *model_setting(enum model_var v)
 	return model_var_name(v);
 }
 
+bool model_has_heard_of(const struct model *m, enum model_var v)
+{
+	return model_is_custom(v) && m->custom_known >> v & 1;
+}
+
 bool model_carries(const struct model *m, const char *name, const char *value)
 {
 	int v = model_var_of(name);

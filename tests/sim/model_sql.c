@@ -125,7 +125,7 @@ struct scan {
 
 static void blanks(struct scan *s)
 {
-	while (*s->at == ' ')
+	while (*s->at == ' ' || *s->at == '\n')
 		s->at++;
 }
 
@@ -445,8 +445,9 @@ static void read_do(struct scan *s, struct model_sql *q)
 	if (take_part(s, "$pgporter$BEGIN RAISE EXCEPTION ")) {
 		q->op = OP_RAISE;
 		string_of(s, &q->name);
-		need(s, "USING ERRCODE=");
-		string_of(s, &q->value);
+		q->value = model_word("P0001");
+		if (take(s, "USING ERRCODE="))
+			string_of(s, &q->value);
 		need(s, "; END$pgporter$");
 		return;
 	}
@@ -621,6 +622,7 @@ static void read_question(struct scan *s, struct model_sql *q, size_t n)
 	if (q->n_changes == SQL_CHANGES)
 		abort();
 	c->asks = question_kind(s->at, n);
+	c->kind = s->at[strlen("SELECT '")];
 	if (c->asks == 'g') {
 		name.at += 28;
 		if (!string_of(&name, &asked) || (c->var = (int8_t)model_var_of(asked)) < 0)
@@ -676,7 +678,7 @@ static void read_text(struct model_text *t)
 	t->ours = !strncmp(t->text, "BEGIN ISOLATION LEVEL READ COMMITTED;SE", 39);
 	t->n_params = params_in(t->text);
 	for (;;) {
-		while (*s.at == ' ' || *s.at == ';')
+		while (*s.at == ' ' || *s.at == '\n' || *s.at == ';')
 			s.at++;
 		if (!*s.at)
 			return;

@@ -68,17 +68,20 @@ void client_linked(struct world *w, struct client *c, struct conn *b)
 static bool request_backend(struct world *w, struct client *c)
 {
 	struct pooled *p = pool_of(w, c);
+	const struct settings *knows = NULL;
 	struct pool_backend *node;
 
 	if (c->waiter.pool || c->conn)
 		return false;
-	node = pool_take(&p->pool, c->s.want, NULL, w->now_us);
+	if (c->state != CLIENT_LOGIN) /* where nothing is read */
+		knows = session_knows(&c->s, buf_head(&c->in), buf_len(&c->in));
+	node = pool_take(&p->pool, c->s.want, knows, w->now_us);
 	if (node) {
 		client_linked(w, c, (struct conn *)node);
 		return true;
 	}
 	counts[COUNT_WAITED]++;
-	pool_wait(&p->pool, &c->waiter, c->s.want, NULL, w->now_us);
+	pool_wait(&p->pool, &c->waiter, c->s.want, knows, w->now_us);
 	pools_serve(w, p);
 	return false;
 }
@@ -100,6 +103,24 @@ void client_taken(struct client *c, const struct client_message *m, bool drop)
 	c->drop = drop;
 	c->n_messages++;
 	buf_consume(&c->in, WIRE_HEAD + m->have);
+}
+
+/* A BEGIN waits for what tells whether another backend would do better. */
+static bool hold_begin(struct world *w, struct client *c)
+{
+	struct pooled *p = pool_of(w, c);
+	size_t taken;
+
+	if (!p->counters.custom_names || c->waiter.pool || c->conn || !pool_has_strange(&p->pool, c->s.custom.known))
+		return false;
+	taken = session_hold_begin(&c->s, buf_head(&c->in), buf_len(&c->in));
+	if (!taken)
+		return false;
+	world_trace(w, "client %zu is told that it has begun\n", client_no(w, c));
+	counts[COUNT_BEGIN_HELD]++;
+	c->n_messages++;
+	buf_consume(&c->in, taken);
+	return true;
 }
 
 /* False when the pump has to stop. */
@@ -133,7 +154,7 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 		client_taken(c, m, true);
 		return true;
 	case SESSION_LINK:
-		return request_backend(w, c);
+		return hold_begin(w, c) || request_backend(w, c);
 	case SESSION_VACATE:
 		session_vacated(&c->s);
 		return true;

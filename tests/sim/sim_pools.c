@@ -119,8 +119,16 @@ void pools_serve(struct world *w, struct pooled *p)
 	struct pool_backend *node;
 	struct pool_waiter *waiter;
 
-	while ((waiter = pool_match(&p->pool, &node, w->now_us)))
-		client_linked(w, (struct client *)waiter, (struct conn *)node);
+	for (;;) {
+		if ((node = pool_evict(&p->pool, w->now_us))) {
+			counts[COUNT_STRANGE_EVICTED]++;
+			conn_close(w, (struct conn *)node, "has seen custom settings of others");
+		} else if ((waiter = pool_match(&p->pool, &node, w->now_us))) {
+			client_linked(w, (struct client *)waiter, (struct conn *)node);
+		} else {
+			break;
+		}
+	}
 	open_wanted(w, p);
 	if (pool_blocked_by_others(&p->pool, w->now_us)) {
 		evict_for(w, p);
@@ -151,6 +159,9 @@ static void must_be_clean(struct world *w, struct conn *b)
 		world_fail(w, "server %zu is idle and not silent", conn_no(w, b));
 	for (int v = 0; v < VARS; v++) {
 		const char *name = model_setting((enum model_var)v), *value = settings_get(applied, name);
+
+		if (model_has_heard_of(&b->m, (enum model_var)v) && !settings_get(b->facts.seen, name))
+			world_fail(w, "server %zu has heard of %s, and is not known to", conn_no(w, b), name);
 
 		if (!model_carries(&b->m, name, value))
 			world_fail(w, "server %zu is idle: %s is not %s", conn_no(w, b), name, value ? value : "what it was at its start");

@@ -8,7 +8,6 @@
 
 /* Limits that README states under "Not done yet": what they would show is not played. Take a line out when its limit is gone. */
 enum {
-	OUT_CUSTOM_NULL = 1 << 0, /* (1) a custom setting another client has set reads '' instead of NULL */
 	OUT_CONFIG_NULL = 1 << 1, /* set_config(name, NULL, false) goes to the server's default, not to the client's startup value */
 	OUT_DEALLOCATE_LATER = 1 << 2, /* DEALLOCATE of a name that was not there at its Parse and is at its Bind */
 	OUT_SNAPSHOT = 1 << 3, /* what goes as a no-op (DISCARD PLANS, DEALLOCATE …) or not at all (Parse of what is there) takes no snapshot: SET
@@ -17,7 +16,7 @@ enum {
 				     * DateStyle of that moment: which moment that was on which backend is not followed */
 	OUT_DESCRIBE_FAILED = 1 << 5, /* Describe of the unnamed statement in a failed transaction, when a Parse was skipped before it */
 };
-static const unsigned left_out = OUT_DESCRIBE_FAILED | OUT_CUSTOM_NULL | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ANALYSED_ANEW;
+static const unsigned left_out = OUT_DESCRIBE_FAILED | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ANALYSED_ANEW;
 
 /* ---- settings and their values ---- */
 
@@ -119,7 +118,17 @@ static const struct template {
 	{ F_SET_CONFIG_BIND, "P:%n:SELECT set_config($1, $2, false)|S|B::%n:%v:%x|E:|S" },
 	{ F_SET_CONFIG_BIND, "P::SELECT set_config($1, $2, true)|B:::%v:%x|E:|P::SHOW %w|B::|E:|S" },
 	{ F_CUSTOM_NULL, "Q:SELECT current_setting('%c', true)" },
+	{ F_CUSTOM_NULL, "Q:SELECT current_setting('%c', true)" },
 	{ F_CUSTOM_NULL, "Q:SHOW %c" },
+	{ F_CUSTOM_NULL, "Q:BEGIN|Q:SET LOCAL %c = '1'|Q:%e" },
+	{ F_CUSTOM_NULL, "Q:BEGIN|Q:SELECT current_setting('%c', true)|Q:SET %c = '2'|Q:%e" },
+	{ F_CUSTOM_NULL, "Q:BEGIN; SET %c = '1'; ROLLBACK" },
+	{ F_CUSTOM_NULL, "P::BEGIN|B::|E:|P::SELECT set_config($1, $2, true)|B:::%c:1|E:|P::SELECT current_setting('%c', true)|B::|E:|S" },
+	{ F_CUSTOM_NULL, "P::SELECT current_setting('%c', true)|B::|D:P:|E:|S" },
+	{ F_CUSTOM_NULL, "P:%n:SELECT current_setting('%c', true)|B::%n|E:|S" },
+	{ F_CUSTOM_NULL, "Q:RESET %c" },
+	{ F_CUSTOM_NULL, "Q:SET %c = '1'; SELECT 1/0" },
+	{ F_CUSTOM_NULL, "Q:SELECT set_config('%c', '1', false)" },
 	{ F_SET, "Q:SELECT NULLIF(current_setting('%c', true), '')" },
 	{ F_OPAQUE, "Q:DO $$BEGIN PERFORM set_config('%v', '%x', false); END$$" },
 	{ F_OPAQUE, "P::DO $$BEGIN PERFORM set_config('%v', '%x', false); END$$|B::|E:|S" },
@@ -256,7 +265,7 @@ static bool is_left_out(const char *text)
 		unsigned out;
 		const char *part;
 	} shows[] = {
-		{ OUT_CUSTOM_NULL, "SELECT current_setting('%c'" }, { OUT_CUSTOM_NULL, "SHOW %c" }, { OUT_CONFIG_NULL, "NULL, false)" },
+		{ OUT_CONFIG_NULL, "NULL, false)" },
 		{ OUT_DESCRIBE_FAILED, "D:S:|S" },
 	};
 
@@ -325,7 +334,7 @@ static size_t word_for(struct maker *m, char what, bool sql, char *out)
 		m->setting = &settings[rng_below(&m->rng, SETTINGS)];
 		return (size_t)sprintf(out, "%s", m->setting->name);
 	case 'w': /* the same again, mostly */
-		return (size_t)sprintf(out, "%s", (rng_below(&m->rng, 4) && strncmp(m->setting->name, "app.", 4) ? m->setting : &settings[rng_below(&m->rng, 4)])->name);
+		return (size_t)sprintf(out, "%s", (rng_below(&m->rng, 4) ? m->setting : &settings[rng_below(&m->rng, SETTINGS)])->name);
 	case 'x':
 		return (size_t)sprintf(out, "%s", value_for(m, m->setting));
 	case 'n':
@@ -349,30 +358,22 @@ static size_t word_for(struct maker *m, char what, bool sql, char *out)
 	}
 }
 
-/* SHOW of a custom setting says whether it is known. */
-static bool shows_custom(const char *unit)
-{
-	return strstr(unit, "SHOW app.");
-}
-
 static void make_unit(struct maker *m, char *out)
 {
 	const struct template *t = &templates[m->usable[rng_below(&m->rng, (uint32_t)m->n_usable)]];
 
-	do {
-		size_t at = 0;
+	size_t at = 0;
 
-		m->setting = &settings[0];
-		for (const char *p = t->text; *p; p++) {
-			if (at > SIM_UNIT_TEXT - 100)
-				abort();
-			if (*p == '%')
-				at += word_for(m, *++p, strstr(t->text, "PREPARE"), out + at);
-			else
-				out[at++] = *p;
-		}
-		out[at] = 0;
-	} while (shows_custom(out) && left_out & OUT_CUSTOM_NULL);
+	m->setting = &settings[0];
+	for (const char *p = t->text; *p; p++) {
+		if (at > SIM_UNIT_TEXT - 100)
+			abort();
+		if (*p == '%')
+			at += word_for(m, *++p, strstr(t->text, "PREPARE"), out + at);
+		else
+			out[at++] = *p;
+	}
+	out[at] = 0;
 	feature_counts[t->feature]++;
 }
 

@@ -16,7 +16,7 @@ static const char *const count_names[COUNTS] = {
 	[COUNT_APPLY] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
 	"task: other",
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
-	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "settings not restored",
+	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back", "backends evicted for what they have seen", "settings not restored",
 	"answered without a backend", "settings in flight", "messages", "statements run",
 };
 
@@ -240,6 +240,18 @@ static bool serve_all(struct world *w)
 	return closing || w->database.count != had;
 }
 
+/* When somebody may lose patience with backends that have seen what it does not know, or a fresh one may be opened. */
+static int64_t patient_until(const struct world *w, const struct pool *p)
+{
+	int64_t next = w->now_us < p->fresh_at_us ? w->now_us + p->fresh_every_us : INT64_MAX;
+	const struct pool_waiter *waiter;
+
+	TAILQ_FOREACH (waiter, &p->waiting, in)
+		if (waiter->since_us + PATIENCE_US > w->now_us && waiter->since_us + PATIENCE_US < next)
+			next = waiter->since_us + PATIENCE_US;
+	return next;
+}
+
 /* Time goes on where nothing else does: a retry is due, a reserve may be used. */
 static bool clock_helps(struct world *w)
 {
@@ -253,6 +265,8 @@ static bool clock_helps(struct world *w)
 			next = p->retry_at_us;
 		if (first && p->reserve && first->since_us + p->reserve_after_us > w->now_us && first->since_us + p->reserve_after_us < next)
 			next = first->since_us + p->reserve_after_us;
+		if (first && patient_until(w, p) < next)
+			next = patient_until(w, p);
 	}
 	if (next == INT64_MAX)
 		return false;
@@ -287,6 +301,20 @@ static bool something(struct world *w)
 
 /* ---- what must hold at every instant ---- */
 
+/* Somebody waits though an idle backend would do, but for one that is better left to others. */
+static bool waits_for_nothing(const struct world *w, const struct pool *p)
+{
+	const struct pool_waiter *waiter;
+	const struct pool_backend *b;
+
+	TAILQ_FOREACH (waiter, &p->waiting, in)
+		TAILQ_FOREACH (b, &p->idle, in)
+			if (!waiter->knows || (settings_within(b->facts->seen, waiter->knows) &&
+					       (settings_within(waiter->knows, b->facts->seen) || w->now_us - waiter->since_us >= PATIENCE_US)))
+				return true;
+	return false;
+}
+
 static void pool_holds(struct world *w, struct pooled *p)
 {
 	const struct pool *q = &p->pool;
@@ -300,7 +328,7 @@ static void pool_holds(struct world *w, struct pooled *p)
 		world_fail(w, "a pool's counts are not what it has");
 	if (pool_backends(q) > q->size + q->reserve)
 		world_fail(w, "a pool has %d backends, allowed are %d", pool_backends(q), q->size + q->reserve);
-	if (q->n_waiting && q->n_idle)
+	if (waits_for_nothing(w, q))
 		world_fail(w, "a client waits and a backend is idle");
 }
 
