@@ -298,6 +298,7 @@ void session_link(struct session *s, struct backend *b)
 	b->session = s;
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
+	s->custom.making = false;
 	sequence_linked(s);
 	settings_assign(&s->txn.reported, b->reported);
 }
@@ -742,7 +743,10 @@ static enum session_verdict linked_message(struct session *s, const struct clien
 {
 	switch (m->type) {
 	case 'S':
-		return send_sync(s, m);
+		if (!s->begin.held)
+			return send_sync(s, m);
+		answer_ready(s, session_status(s)); /* which PostgreSQL does not know yet */
+		return SESSION_DROP;
 	case 'H':
 		return forward_raw(s, m);
 	case 'F':
@@ -757,6 +761,10 @@ static enum session_verdict linked_message(struct session *s, const struct clien
 static enum session_verdict task_error_message(struct session *s, const struct client_message *m)
 {
 	s->task_failed = false;
+	if (s->begin.failed && s->backend) { /* which it may end, wherever that is */
+		s->begin.bare = s->backend->spoilt = true;
+		return session_from_client(s, m);
+	}
 	task_tell_error(s);
 	begin_fails(s);
 	if ((m->type == 'Q' || m->type == 'F') && s->backend && s->backend->skipping) {
@@ -797,10 +805,10 @@ static inline bool goes_on(const struct session *s, const struct client_message 
 	}
 }
 
-/* What has to be there before the message. In a transaction that has failed already nothing of it matters. */
+/* What has to be there before the message; AND CHAIN makes it matter behind a BEGIN that has failed, too. */
 static bool backend_ready(struct session *s, const struct client_message *m)
 {
-	if (s->begin.failed)
+	if (s->begin.bare)
 		return begin_ready(s);
 	return custom_ready(s) && settings_ready(s, m) && begin_ready(s);
 }

@@ -248,11 +248,13 @@ struct session {
 		const struct settings *known;	/* this client has touched them: unset they read '' */
 		const struct settings *pending; /* statements may have done so that failed, or don't tell */
 		const struct settings *allowed; /* known, and what the messages at hand set before they read any */
+		bool making;			/* a statement of ours, since it was linked, was to make up names */
 	} custom;
 	/* The client was told that its transaction has begun; PostgreSQL is with the next message. */
 	struct {
 		struct buf text;
 		bool held, failed; /* failed: in the client's eyes it is an aborted one by now */
+		bool bare;	   /* and its settings could not be restored: it is aborted without them */
 	} begin;
 
 	/* state/session_sequence.c */

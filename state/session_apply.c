@@ -316,16 +316,18 @@ static void flight_undo(struct session *s)
 	settings_assign(&b->applied, s->flight.from);
 	settings_assign(&s->txn.reported, b->reported);
 	b->kept = 0;
+	custom_failed(s);
 	s->flight.failed = true;
 }
 
+/* Behind extended messages PostgreSQL skips a Query with them. */
 static bool query_under_way(const struct session *s)
 {
 	struct ledger *l = &s->backend->owed;
 
 	for (size_t i = 0; i < l->count; i++)
-		if (!ledger_at(l, i)->ours && (ledger_at(l, i)->kind == OWED_QUERY || ledger_at(l, i)->kind == OWED_CALL))
-			return true;
+		if (!ledger_at(l, i)->ours)
+			return ledger_at(l, i)->kind == OWED_QUERY || ledger_at(l, i)->kind == OWED_CALL;
 	return false;
 }
 
@@ -364,6 +366,7 @@ void flight_error(struct session *s, const struct client_message *m, uint32_t *e
 	flight_tell(s);
 	b->batch = b->skipping = true;
 	s->skip = !synced;
+	s->await_reply = s->await_copy_end = false; /* of what was skipped with it */
 	*events |= EVENT_PROGRESS;
 }
 
@@ -379,6 +382,9 @@ bool flight_roll_back(struct session *s, bool ours)
 	s->task = TASK_UNDO;
 	msg_add(b->out, 'Q', "ROLLBACK", sizeof "ROLLBACK");
 	ledger_push(&b->owed, OWED_QUERY, true);
+	b->unnamed = 0; /* a simple Query ends it */
+	if (s->unnamed.unkept)
+		unnamed_forget(s);
 	return true;
 }
 

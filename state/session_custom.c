@@ -56,6 +56,14 @@ static void see(struct session *s, const char *name)
 		b->spoilt = true;
 }
 
+/* By a statement of ours, which may fail. */
+static void make(struct session *s, const char *name)
+{
+	if (!settings_get(s->backend->seen, name))
+		s->custom.making = true;
+	see(s, name);
+}
+
 /* ---- statements ---- */
 
 /* The setting's name in lower case, or NULL: only PostgreSQL knows. */
@@ -179,7 +187,7 @@ bool custom_ready(struct session *s)
 
 		if (!settings_get(b->seen, name) && !settings_get(s->want, name)) /* else it is set there in a moment */
 			add(&missing, name);
-		see(s, name);
+		make(s, name);
 	}
 	ready = !settings_size(missing);
 	if (!ready)
@@ -192,7 +200,20 @@ void custom_applying(struct session *s, const struct settings *settings)
 {
 	for (size_t i = 0; i < settings_size(settings); i++)
 		if (is_custom(settings_name_at(settings, i)))
-			see(s, settings_name_at(settings, i));
+			make(s, settings_name_at(settings, i));
+}
+
+void custom_failed(struct session *s)
+{
+	const struct settings *none;
+
+	if (!s->custom.making)
+		return;
+	none = settings_empty(s->store->settings);
+	s->custom.making = false;
+	s->backend->spoilt = true;
+	settings_assign(&s->backend->seen, none);
+	settings_release(none);
 }
 
 /* ---- what the messages at hand set before they read ---- */
@@ -593,7 +614,7 @@ bool begin_done(struct session *s)
 {
 	char wanted = s->begin.failed ? 'E' : 'T';
 
-	s->begin.held = s->begin.failed = false;
+	s->begin.held = s->begin.failed = s->begin.bare = false;
 	buf_release(&s->begin.text);
 	return s->backend->status == wanted;
 }

@@ -202,6 +202,9 @@ void custom_settled(struct session *s);
 /* What reads '' to this client does so on its backend. Returns false while that is under way. */
 bool custom_ready(struct session *s);
 void custom_applying(struct session *s, const struct settings *settings); /* those settings are sent */
+/* A statement of ours has failed. Where it was to make names up, some may be there and some not: they are made again, and the backend is
+ * nobody else's. */
+void custom_failed(struct session *s);
 bool begin_ready(struct session *s); /* likewise, for a BEGIN that was held back */
 bool begin_done(struct session *s);  /* false: PostgreSQL has not begun what the client believes */
 void begin_fails(struct session *s); /* an error was told in a transaction whose BEGIN is held back, if it is */

@@ -378,6 +378,8 @@ void task_finish(struct session *s, uint32_t *events)
 
 	s->task = TASK_NONE;
 	*events |= EVENT_PROGRESS;
+	if (failed)
+		custom_failed(s);
 	if (s->flight.failed) {
 		if (kind != TASK_UNDO)
 			s->flight.kind = kind;

@@ -22,7 +22,7 @@ static void ready(struct model *m)
 
 	if (m->implicit)
 		model_commits(m);
-	m->executed = false;
+	m->executed = m->ours_bound = false;
 	status = m->failed ? 'E' : m->explicit_ ? 'T' : 'I';
 	model_report(m);
 	msg_add(&m->out, 'Z', &status, 1);
@@ -166,6 +166,11 @@ static void read_bound(struct model_portal *p, struct reader *r)
 		abort();
 }
 
+static bool is_ours(const char *name)
+{
+	return !strncmp(name, "pgporter_set", 12) || !strncmp(name, "pgporter_tx_", 12);
+}
+
 static bool on_bind(struct model *m, struct reader *r)
 {
 	const char *portal = reader_str(r, NULL), *name = reader_str(r, NULL);
@@ -174,6 +179,7 @@ static bool on_bind(struct model *m, struct reader *r)
 
 	if (!name)
 		abort();
+	m->ours_bound = is_ours(name);
 	portal = model_word(portal);
 	name = model_word(name);
 	st = model_stmt_find(m, name);
@@ -280,6 +286,7 @@ static bool on_execute(struct model *m, struct reader *r)
 	int max = (int)reader_u32(r);
 	struct model_portal *p = model_portal_find(m, name);
 
+	m->ours_bound = false;
 	model_transaction_starts(m);
 	if (!p)
 		return model_error(m, "34000", "portal \"%s\" does not exist", name);
@@ -332,6 +339,19 @@ static void on_copy_message(struct model *m, char type)
 		ready(m);
 }
 
+/* Whatever the message says. */
+static void fails_by_itself(struct model *m)
+{
+	if (m->cancelled)
+		model_error(m, "57014", "canceling statement due to user %s", "request");
+	else if (m->faulty)
+		model_error(m, "53200", "out of %s", "memory");
+	else
+		model_error_as(m, m->failure, m->failure_len);
+	m->cancelled = m->faulty = m->ours_bound = false;
+	m->failure = NULL;
+}
+
 static void on_message(struct model *m, char type, const uint8_t *body, size_t len)
 {
 	struct reader r = reader_of(body, len);
@@ -348,9 +368,8 @@ static void on_message(struct model *m, char type, const uint8_t *body, size_t l
 	}
 	if (m->skip || strchr("HdcfX", type))
 		return;
-	if (m->cancelled) {
-		m->cancelled = false;
-		model_error(m, "57014", "canceling statement due to user %s", "request");
+	if (m->cancelled || m->faulty || m->failure) {
+		fails_by_itself(m);
 		m->skip = type != 'Q';
 		if (type == 'Q')
 			ready(m);
@@ -379,6 +398,27 @@ static void on_message(struct model *m, char type, const uint8_t *body, size_t l
 		model_complain(m, "message of type", (char[]){ type, 0 });
 	}
 	m->skip = !good;
+}
+
+bool model_next_is_ours(const struct model *m)
+{
+	const char *body = (const char *)buf_head(&m->in) + WIRE_HEAD;
+	struct wire_head head;
+
+	if (m->skip || m->copying || m->failed || wire_head(buf_head(&m->in), buf_len(&m->in), 1u << 30, &head) != WIRE_OK || buf_len(&m->in) < WIRE_HEAD + head.body_len)
+		return false;
+	switch (head.type) {
+	case 'P':
+		return is_ours(body) && !strstr(body + strlen(body) + 1, "RAISE");
+	case 'B':
+		return is_ours(body + strlen(body) + 1);
+	case 'E':
+		return m->ours_bound;
+	case 'Q':
+		return model_read(body)->ours;
+	default:
+		return false;
+	}
 }
 
 bool model_turn(struct model *m)

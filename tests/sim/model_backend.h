@@ -93,6 +93,10 @@ struct model {
 	struct model_portal portals[MODEL_PORTALS];
 	int locks[MODEL_LOCKS];
 	bool cancelled;	/* the next message is answered with 57014 */
+	bool faulty;	/* the next message is answered with 53200 */
+	bool ours_bound; /* the last Bind was of pgporter's own */
+	const uint8_t *failure; /* the next message is answered with this ErrorResponse body; NULL: it isn't */
+	size_t failure_len;
 	uint64_t statements;
 	char tag[64]; /* of the statement that was run last */
 	char complaint[256]; /* what it was told and doesn't understand, or must not be told */
@@ -106,6 +110,8 @@ bool model_start_with(struct model *m, const char *name, const char *value);
 void model_greet(struct model *m);
 /* Reads one whole message of its input. False where there is none. */
 bool model_turn(struct model *m);
+/* The next message is one of those by which pgporter sees to settings, sequences, plans: nothing of a client's. */
+bool model_next_is_ours(const struct model *m);
 /* FATAL 57P01, as an administrator's command brings it. */
 void model_die(struct model *m);
 /* What a session leaves on a backend that is between two clients, in words; NULL: nothing. */

@@ -38,6 +38,7 @@ void model_transaction_starts(struct model *m);
 void model_transaction_ends(struct model *m, bool commit);
 bool model_commits(struct model *m);
 void model_said(struct model *m, char type, const char *severity, const char *code, const char *fmt, const char *arg);
+bool model_error_as(struct model *m, const uint8_t *body, size_t len); /* an ErrorResponse */
 bool model_error(struct model *m, const char *code, const char *fmt, const char *arg);
 void model_warning(struct model *m, const char *code, const char *text);
 void model_tag(struct model *m, const char *text);

@@ -50,15 +50,26 @@ void model_said(struct model *m, char type, const char *severity, const char *co
 	msg_report(&m->out, type, severity, code, text, NULL, NULL);
 }
 
-bool model_error(struct model *m, const char *code, const char *fmt, const char *arg)
+static bool fails(struct model *m)
 {
-	model_said(m, 'E', "ERROR", code, fmt, arg);
 	m->copying = false;
 	if (m->explicit_)
 		m->failed = true;
 	else if (m->implicit)
 		model_transaction_ends(m, false);
 	return false;
+}
+
+bool model_error(struct model *m, const char *code, const char *fmt, const char *arg)
+{
+	model_said(m, 'E', "ERROR", code, fmt, arg);
+	return fails(m);
+}
+
+bool model_error_as(struct model *m, const uint8_t *body, size_t len)
+{
+	msg_add(&m->out, 'E', body, len);
+	return fails(m);
 }
 
 void model_warning(struct model *m, const char *code, const char *text)

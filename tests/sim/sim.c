@@ -80,7 +80,7 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 {
 	bool any = false;
 
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < 10; i++) {
 		struct sim_program t = *p;
 
 		switch (i) {
@@ -93,6 +93,7 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 		case 6: t.reserve = 0; break;
 		case 7: t.limit = 0; break;
 		case 8: t.size = 1; break;
+		case 9: t.faults = false; break;
 		}
 		if (memcmp(&t, p, offsetof(struct sim_program, clients)) && try_smaller(p, &t, result))
 			any = true;

@@ -1,6 +1,9 @@
 /* What clients say, through their sessions: active_pump() of server/client.c is followed step by step. */
 #include "tests/sim/sim_internal.h"
 
+#include <string.h>
+
+#include "parser/report.h"
 #include "parser/wire.h"
 
 void client_give_up(struct world *w, struct client *c)
@@ -43,11 +46,8 @@ void client_welcome(struct world *w, struct client *c, const struct settings *to
 
 void count_task(const struct session *s)
 {
-	static const enum count by_kind[] = { [TASK_APPLY] = COUNT_APPLY, [TASK_PREPARE] = COUNT_PREPARE, [TASK_OBSERVE] = COUNT_OBSERVE,
-					      [TASK_LOGIN] = COUNT_LOGIN, [TASK_FORGET] = COUNT_FORGET, [TASK_UNDO] = COUNT_UNDO, [TASK_NOTIFY] = COUNT_NOTIFY, [TASK_LEARN] = COUNT_LEARN };
-
 	if (s->task)
-		counts[(size_t)s->task < sizeof by_kind / sizeof *by_kind ? by_kind[s->task] : COUNT_OTHER_TASK]++;
+		counts[COUNT_TASK + s->task - 1]++;
 }
 
 void client_linked(struct world *w, struct client *c, struct conn *b)
@@ -105,6 +105,25 @@ void client_taken(struct client *c, const struct client_message *m, bool drop)
 	buf_consume(&c->in, WIRE_HEAD + m->have);
 }
 
+void client_note_failure(struct world *w, struct client *c, size_t had, size_t message)
+{
+	for (size_t len; had < buf_len(&c->out); had += 1 + len) {
+		const uint8_t *m = buf_head(&c->out) + had;
+		const char *text;
+
+		len = be32(m + 1);
+		text = *m == 'E' ? report_field(m + WIRE_HEAD, len - 4, 'M') : NULL;
+		if (!text || !strstr(text, "out of memory"))
+			continue;
+		counts[COUNT_NOT_RESTORED]++;
+		if (c->n_failures == FAILURES)
+			world_fail(w, "client %zu is told too many errors of ours", client_no(w, c));
+		else
+			c->failures[c->n_failures++] = (typeof(*c->failures)){ message, buf_len(&c->failed), len - 4 };
+		buf_add(&c->failed, m + WIRE_HEAD, len - 4);
+	}
+}
+
 /* A BEGIN waits for what tells whether another backend would do better. */
 static bool hold_begin(struct world *w, struct client *c)
 {
@@ -127,9 +146,14 @@ static bool hold_begin(struct world *w, struct client *c)
 static bool one_message(struct world *w, struct client *c, const struct client_message *m, bool *partial)
 {
 	enum task_kind task = c->s.task;
+	uint64_t flights = c->s.counters->flights;
+	size_t had = buf_len(&c->out);
 	enum session_verdict verdict = session_from_client(&c->s, m);
 
 	counts[COUNT_NEXT + verdict]++;
+	if (c->s.counters->flights != flights)
+		c->flown = c->n_messages;
+	client_note_failure(w, c, had, c->n_messages);
 	if (c->s.task != task)
 		count_task(&c->s);
 	if (verdict != SESSION_MORE && w->trace) {

@@ -22,6 +22,11 @@ void compare_play_alone(struct world *w, struct client *c, const struct sim_clie
 		for (size_t i = 0; i < c->n_cancelled; i++)
 			if (c->cancelled[i] == message)
 				c->alone.cancelled = true;
+		for (size_t i = 0; i < c->n_failures; i++)
+			if (c->failures[i].message == message) {
+				c->alone.failure = buf_head(&c->failed) + c->failures[i].at;
+				c->alone.failure_len = c->failures[i].len;
+			}
 		buf_add(&c->alone.in, buf_head(&all) + at, len);
 		model_turn(&c->alone);
 		at += len;

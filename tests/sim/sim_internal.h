@@ -10,7 +10,7 @@
 #include "tests/sim/model_backend.h"
 #include "tests/sim/sim.h"
 
-enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8, PATIENCE_US = 250 * 1000 };
+enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8, FAILURES = 16, PATIENCE_US = 250 * 1000 };
 
 enum client_state { CLIENT_LOGIN, CLIENT_ACTIVE, CLIENT_GONE };
 enum conn_state { CONN_FREE, CONN_OPENING, CONN_READY, CONN_PARTING };
@@ -31,6 +31,9 @@ struct client {
 	bool drop, have_session, runnable, compare, fatal, vanished;
 	enum client_state state;
 	size_t cancelled[CANCELS], n_cancelled; /* messages by number */
+	struct { size_t message, at, len; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
+	size_t n_failures, flown; /* and the message that a flight went ahead of */
+	struct buf failed;
 	struct model alone;
 	struct model_cluster own; /* its PostgreSQL alone */
 };
@@ -42,7 +45,7 @@ struct conn {
 	struct model m;
 	struct client *client;
 	size_t left;
-	bool drop, dying, told_fatal, close_needed;
+	bool drop, dying, told_fatal, close_needed, faulty; /* faulty: something of ours has failed there */
 	enum conn_state state;
 };
 
@@ -58,11 +61,10 @@ struct pooled {
 enum count {
 	COUNT_NEXT, COUNT_STREAM, COUNT_LINK, COUNT_HOLD, COUNT_MORE, COUNT_DROP, COUNT_VACATE, COUNT_END, COUNT_REFUSE,
 	COUNT_FORWARD, COUNT_SWALLOW, COUNT_WHOLE,
-	COUNT_APPLY, COUNT_PREPARE, COUNT_OBSERVE, COUNT_LOGIN, COUNT_FORGET, COUNT_UNDO, COUNT_NOTIFY, COUNT_LEARN,
-	COUNT_OTHER_TASK,
+	COUNT_TASK, COUNT_TASK_LAST = COUNT_TASK + TASK_LAY - 1,
 	COUNT_PIN, COUNT_PIN_LAST = COUNT_PIN + PIN_REASONS - 1,
 	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
-	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_NOT_RESTORED, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS,
+	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_FAULT, COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS,
 	COUNTS,
 };
 
@@ -112,6 +114,8 @@ void client_taken(struct client *c, const struct client_message *m, bool drop);
 void client_give_up(struct world *w, struct client *c);
 void client_gone(struct world *w, struct client *c);
 void count_task(const struct session *s);
+/* What was written to the client since it had been told so much: an error that a statement of ours has met is that message's. */
+void client_note_failure(struct world *w, struct client *c, size_t had, size_t message);
 
 /* sim_replies.c */
 void conn_pump(struct world *w, struct conn *b);

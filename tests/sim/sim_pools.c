@@ -23,7 +23,7 @@ static bool conn_open(struct world *w, struct pooled *p)
 		return false;
 	}
 	b->state = CONN_OPENING;
-	b->dying = b->told_fatal = b->drop = b->close_needed = false;
+	b->dying = b->told_fatal = b->drop = b->close_needed = b->faulty = false;
 	b->left = 0;
 	b->client = NULL;
 	buf_reset(&b->out);

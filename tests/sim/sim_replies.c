@@ -38,19 +38,35 @@ static void roles_gone(struct world *w, struct client *by)
 	session_roles_told(&by->s);
 }
 
+/* Nobody knows what the backend holds: both go, and the client is told. */
+static void client_broken(struct world *w, struct client *c)
+{
+	counts[COUNT_TOLD_BROKEN]++;
+	c->conn->facts.spoilt = true;
+	msg_report(&c->out, 'E', "FATAL", "08006", c->s.refusal ? c->s.refusal : "login failed", NULL, NULL);
+	conn_close(w, c->conn, "nobody knows what it holds");
+	pools_serve(w, pool_of(w, c));
+}
+
 static void client_events(struct world *w, struct client *c, uint32_t events)
 {
 	struct conn *b = c->conn;
 
 	if (events & EVENT_BROKEN) {
-		if (b && !b->dying)
+		if (b && !b->dying && !b->faulty)
 			world_fail(w, "client %zu: %s", client_no(w, c), c->s.refusal);
+		else if (b)
+			client_broken(w, c);
 		return;
 	}
 	if (events & EVENT_ROLES)
 		roles_gone(w, c);
-	if (events & EVENT_LOGIN_FAILED)
+	if (events & EVENT_LOGIN_FAILED && !b->faulty)
 		world_fail(w, "client %zu could not log in", client_no(w, c));
+	else if (events & EVENT_LOGIN_FAILED)
+		client_broken(w, c);
+	if (c->state == CLIENT_GONE)
+		return;
 	if (events & EVENT_LOGIN_DONE)
 		client_welcome(w, c, b->facts.reported);
 	if (session_releasable(&c->s) && c->state == CLIENT_ACTIVE &&
@@ -74,10 +90,12 @@ static bool reply(struct world *w, struct conn *b, const struct client_message *
 	bool own = head && head->ours && (c->s.task || head->flight), plain = session_plain_row(&c->s, m->type);
 	uint32_t pins = c->s.pins;
 	enum task_kind task = c->s.task;
+	size_t had = buf_len(&c->out);
 	enum reply_verdict verdict = session_from_backend(&c->s, m, events);
 
 	if (verdict != REPLY_BROKEN)
 		counts[COUNT_FORWARD + verdict]++;
+	client_note_failure(w, c, had, c->flown);
 	count_pins(pins, c->s.pins);
 	if (c->s.task != task)
 		count_task(&c->s);

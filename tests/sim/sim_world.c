@@ -13,10 +13,10 @@ static const char *const count_names[COUNTS] = {
 	[COUNT_NEXT] = "client's message: next", "client's message: streams", "client's message: links", "client's message: held",
 	"client's message: more", "client's message: dropped", "client's message: vacates", "client's message: end", "client's message: refused",
 	[COUNT_FORWARD] = "reply: forwarded", "reply: swallowed", "reply: wanted whole",
-	[COUNT_APPLY] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
-	"task: other",
+	[COUNT_TASK] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
+	"task: names", "task: begin", "task: sequence", "task: settle", "task: clear", "task: lay",
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
-	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back", "backends evicted for what they have seen", "settings not restored",
+	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back", "backends evicted for what they have seen", "our statements that failed", "settings not restored", "clients told that all is lost",
 	"answered without a backend", "settings in flight", "messages", "statements run",
 };
 
@@ -154,6 +154,16 @@ static bool client_cancels(struct world *w, struct client *c)
 	return true;
 }
 
+/* What pgporter does on its own there fails, once in a while. */
+static void faults(struct world *w, struct conn *b)
+{
+	if (!w->p->faults || !b->client || b->client->n_failures + 2 > FAILURES || !model_next_is_ours(&b->m) || !world_chance(w, 8))
+		return;
+	world_trace(w, "server %zu is out of memory\n", conn_no(w, b));
+	counts[COUNT_FAULT]++;
+	b->m.faulty = b->faulty = true;
+}
+
 static bool conn_works(struct world *w, struct conn *b)
 {
 	size_t n = buf_len(&b->out);
@@ -166,7 +176,7 @@ static bool conn_works(struct world *w, struct conn *b)
 		buf_add(&b->m.in, buf_head(&b->out), n);
 		buf_consume(&b->out, n);
 	}
-	while (model_turn(&b->m)) {
+	while (faults(w, b), model_turn(&b->m)) {
 		any = true;
 		if (world_chance(w, 2))
 			break;
@@ -394,7 +404,8 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	buf_reset(&c->alone.out);
 	c->state = CLIENT_LOGIN;
 	c->conn = NULL;
-	c->left = c->n_messages = c->n_cancelled = 0;
+	c->left = c->n_messages = c->n_cancelled = c->n_failures = 0;
+	buf_reset(&c->failed);
 	c->drop = c->runnable = c->fatal = c->vanished = false;
 	memset(&c->waiter, 0, sizeof c->waiter);
 	for (size_t u = 0; u < program->n_units && (int)u != program->vanishes; u++)
@@ -515,6 +526,7 @@ void world_free(void)
 		buf_release(&world.clients[i].script);
 		buf_release(&world.clients[i].in);
 		buf_release(&world.clients[i].out);
+		buf_release(&world.clients[i].failed);
 		model_release(&world.clients[i].alone);
 	}
 	for (size_t i = 0; i < BACKENDS; i++) {
