@@ -295,6 +295,7 @@ struct session {
 	struct buf task_rows;  /* OBSERVE: what came back */
 	const struct settings *task_target; /* APPLY */
 	bool learned;	     /* PostgreSQL was asked what `effective` is, for the message that is held */
+	bool learns_parse;   /* …no more of it than what a Parse needs */
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
 	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */
 	uint32_t task_observe; /* OBSERVE: TOUCH_… asked about */

@@ -316,6 +316,7 @@ static void flight_undo(struct session *s)
 	settings_assign(&b->applied, s->flight.from);
 	settings_assign(&s->txn.reported, b->reported);
 	b->kept = 0;
+	custom_not_sent(s);
 	custom_failed(s);
 	s->flight.failed = true;
 }

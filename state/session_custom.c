@@ -165,6 +165,13 @@ void custom_settled(struct session *s)
 		settings_set(&s->custom.pending, settings_name_at(s->custom.pending, 0), NULL);
 }
 
+void custom_not_sent(struct session *s)
+{
+	for (size_t i = 0; i < settings_size(s->custom.pending); i++)
+		settings_set(&s->backend->seen, settings_name_at(s->custom.pending, i), NULL);
+	custom_settled(s);
+}
+
 /* ---- on another backend ---- */
 
 /* By rule: the client may read '' where it would read NULL by itself, and NULL where it would read ''. */

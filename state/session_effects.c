@@ -548,6 +548,8 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 	if ((kind == 'g' || kind == 'a') && name && rules_ignore_setting(s, name))
 		return;
 	if (kind == 'g' && name) {
+		if (value && strchr(name, '.')) /* by whatever statement, on a backend that may have seen it before */
+			custom_observed(s, name, value);
 		set_everywhere(s, name, value);
 		return;
 	}

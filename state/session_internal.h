@@ -195,6 +195,7 @@ void custom_release(struct session *s);
 void custom_start_with(struct session *s, const char *name);
 /* A statement is sent: its names are seen there from now on. executed: e is what an EXECUTE runs. */
 void custom_sent(struct session *s, const struct effects *e, const struct portal *p, bool executed);
+void custom_not_sent(struct session *s); /* nothing that was sent since the last transaction was over has run */
 void custom_done(struct session *s, const struct stmt_effects *row, const struct portal *p); /* …and has succeeded */
 bool custom_pending(const struct session *s); /* names to ask about when the transaction is over */
 void custom_observed(struct session *s, const char *name, const char *value); /* the answer */
@@ -318,6 +319,8 @@ bool edit_bind(const struct session *s, const struct effects *e, const struct cl
 /* session_learn.c */
 /* In the middle of a pipeline, and `now` is not all known: starts a task that asks. False: go on. */
 bool learn_first(struct session *s, const struct settings *now, const struct settings *then);
+/* The same before a Parse, whose statement is to be known together with the settings that were in force. */
+bool learn_parse(struct session *s, const char *text);
 bool learn_done(struct session *s); /* false: that was no answer */
 
 /* session_reply.c */

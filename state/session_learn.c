@@ -1,9 +1,11 @@
 /* What settings are just now, in the middle of a client's pipeline. A statement that has to be prepared there is prepared
  * under other settings for a moment, and afterwards those of before are put back. They are not all known: a set_config()
  * of a parameter, ROLLBACK TO or COMMIT AND CHAIN leaves what only PostgreSQL can tell, and no savepoint can take the
- * moment back where a pipeline may have ended the transaction in its middle. So PostgreSQL is asked first. */
+ * moment back where a pipeline may have ended the transaction in its middle. So PostgreSQL is asked first; and before the
+ * client's own Parse, which would have to be done again under what was in force. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "parser/reader.h"
 #include "state/session_internal.h"
@@ -32,6 +34,17 @@ static void send_question(struct session *s, const struct settings *asked, size_
 	buf_release(&sql);
 }
 
+static void ask(struct session *s, const struct settings *asked)
+{
+	settings_retain(asked);
+	settings_release(s->task_target);
+	s->task_target = asked;
+	task_begin(s, TASK_LEARN);
+	for (size_t at = 0; at < settings_size(asked); at += ASKED_AT_ONCE)
+		send_question(s, asked, at, settings_size(asked) - at < ASKED_AT_ONCE ? settings_size(asked) : at + ASKED_AT_ONCE);
+	task_sent(s);
+}
+
 bool learn_first(struct session *s, const struct settings *now, const struct settings *then)
 {
 	const struct settings *asked;
@@ -43,12 +56,40 @@ bool learn_first(struct session *s, const struct settings *now, const struct set
 	asked = settings_retain(then);
 	for (size_t i = 0; i < settings_size(now); i++)
 		settings_set(&asked, settings_name_at(now, i), settings_value_at(now, i));
-	settings_release(s->task_target);
-	s->task_target = asked;
-	task_begin(s, TASK_LEARN);
-	for (size_t at = 0; at < settings_size(asked); at += ASKED_AT_ONCE)
-		send_question(s, asked, at, settings_size(asked) - at < ASKED_AT_ONCE ? settings_size(asked) : at + ASKED_AT_ONCE);
-	task_sent(s);
+	ask(s, asked);
+	settings_release(asked);
+	return true;
+}
+
+/* Custom settings mean nothing to a statement that is parsed. */
+static bool meaning_unknown(const struct settings *set)
+{
+	for (size_t i = 0; i < settings_size(set); i++)
+		if (*settings_value_at(set, i) == *VALUE_UNKNOWN && !strchr(settings_name_at(set, i), '.'))
+			return true;
+	return false;
+}
+
+/* Only what is analysed takes a snapshot, as the question does, and has a meaning that settings can change. */
+static bool is_analysed(const char *text)
+{
+	static const char *const words[] = { "select", "insert", "update", "delete", "merge", "with", "values", "table", "explain", "declare", "create", "(", "/*", "--" };
+
+	text += strspn(text, " \t\r\n");
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (!strncasecmp(text, words[i], strlen(words[i])))
+			return true;
+	return false;
+}
+
+bool learn_parse(struct session *s, const char *text)
+{
+	const struct settings *meaning = settings_meaning(s->effective);
+
+	if (s->backend->status == 'E' || !meaning_unknown(meaning) || !is_analysed(text))
+		return false;
+	s->learns_parse = true;
+	ask(s, meaning);
 	return true;
 }
 
@@ -79,6 +120,7 @@ bool learn_done(struct session *s)
 		while (n-- && i < settings_size(asked) && !r.bad)
 			take_value(s, settings_name_at(asked, i++), &r);
 	}
-	s->learned = !r.bad;
-	return s->learned;
+	s->learned = !r.bad && !s->learns_parse;
+	s->learns_parse = false;
+	return !r.bad;
 }

@@ -239,8 +239,17 @@ static void barrier_passed(struct session *s, uint32_t *events)
 	s->await_reply = s->await_copy_end = false;
 }
 
+static void transaction_failed(struct session *s)
+{
+	s->txn.error = true;
+	if (s->txn.outcome)
+		s->txn.uncertain = true;
+}
+
 static enum reply_verdict task_error(struct session *s, struct owed *o, const struct client_message *m, uint32_t *events)
 {
+	if (!s->task_alone || s->backend->status != 'I') /* the client's transaction, not one of our own */
+		transaction_failed(s);
 	if (!buf_len(&s->task_error))
 		buf_add(&s->task_error, m->body, m->len);
 	if (o->kind == OWED_QUERY || o->kind == OWED_SYNC)
@@ -268,10 +277,8 @@ static enum reply_verdict on_error(struct session *s, const struct client_messag
 		return m->have < m->len ? REPLY_BROKEN : (flight_error(s, m, events), REPLY_SWALLOW);
 	if (o->ours && s->task)
 		return m->have < m->len ? REPLY_BROKEN : task_error(s, o, m, events);
-	s->txn.error = true;
 	s->query_part_failed |= o->part;
-	if (s->txn.outcome)
-		s->txn.uncertain = true;
+	transaction_failed(s);
 	verdict = m->have < m->len || !s->carry ? REPLY_FORWARD : tell_report(s, m);
 	if (o->kind != OWED_QUERY && o->kind != OWED_CALL && o->kind != OWED_SYNC && !ledger_skip(s)) {
 		b->skipping = true;

@@ -148,6 +148,27 @@ static void reply_rest(struct conn *b)
 		session_reply_done(&c->s);
 }
 
+static void answer_invented(struct conn *b)
+{
+	if (!b->left && b->facts.owed.count && ledger_head(&b->facts.owed)->kind == OWED_INVENTED)
+		session_reply_done(&b->client->s);
+}
+
+/* Those that take no thought; now and then they are told apart one by one all the same. */
+static bool plain_replies(struct world *w, struct conn *b)
+{
+	size_t n = world_chance(w, 3) ? 0 : session_plain_replies(&b->client->s, buf_head(&b->in), buf_len(&b->in), 1u << 30);
+
+	if (!n)
+		return false;
+	world_trace(w, "server %zu to client %zu: %zu bytes that take no thought\n", conn_no(w, b), client_no(w, b->client), n);
+	counts[COUNT_PLAIN]++;
+	buf_add(&b->client->out, buf_head(&b->in), n);
+	buf_consume(&b->in, n);
+	answer_invented(b);
+	return true;
+}
+
 static void linked_pump(struct world *w, struct conn *b)
 {
 	struct client *c = b->client;
@@ -161,14 +182,15 @@ static void linked_pump(struct world *w, struct conn *b)
 			reply_rest(b);
 			continue;
 		}
+		if (plain_replies(w, b))
+			continue;
 		if (wire_head(buf_head(&b->in), buf_len(&b->in), 1u << 30, &head) != WIRE_OK)
 			break;
 		m = (struct client_message){ .type = head.type, .body = buf_head(&b->in) + WIRE_HEAD, .len = head.body_len };
 		m.have = buf_len(&b->in) - WIRE_HEAD < m.len ? buf_len(&b->in) - WIRE_HEAD : m.len;
 		if (!reply(w, b, &m, &events))
 			break;
-		if (!b->left && b->facts.owed.count && ledger_head(&b->facts.owed)->kind == OWED_INVENTED)
-			session_reply_done(&c->s);
+		answer_invented(b);
 		if (events && !b->left && session_releasable(&c->s)) {
 			if (buf_len(&b->in) && buf_head(&b->in)[0] == 'E')
 				b->facts.spoilt = true;

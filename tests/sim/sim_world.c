@@ -12,7 +12,7 @@
 static const char *const count_names[COUNTS] = {
 	[COUNT_NEXT] = "client's message: next", "client's message: streams", "client's message: links", "client's message: held",
 	"client's message: more", "client's message: dropped", "client's message: vacates", "client's message: end", "client's message: refused",
-	[COUNT_FORWARD] = "reply: forwarded", "reply: swallowed", "reply: wanted whole",
+	[COUNT_FORWARD] = "reply: forwarded", "reply: swallowed", "reply: wanted whole", "replies that take no thought",
 	[COUNT_TASK] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
 	"task: names", "task: begin", "task: sequence", "task: settle", "task: clear", "task: lay",
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",

@@ -47,6 +47,71 @@ static void settings_fly_to_another_backend_ahead_of_the_message(void **state)
 	server_was_told(&w, 0, "Q(SHOW work_mem)");
 }
 
+/* What it wants can't be set any more. */
+static void goes_bad(struct session *s)
+{
+	settings_set(&s->settings, "work_mem", "bad");
+	settings_assign(&s->want, s->settings);
+}
+
+#define NOT_RESTORED "E(22023 could not restore this session's settings on a server connection: invalid value for parameter \"work_mem\")"
+
+static void a_barrier_that_was_skipped_with_the_settings_ahead_of_it_holds_nothing_up(void **state)
+{
+	goes_bad(&w.clients[0].s);
+	client_says(&w, 0, "P::SET timezone = 'a'|B::|E:", NOT_RESTORED);
+	client_says(&w, 0, "S", "Z(I)");
+}
+
+static void a_query_behind_extended_messages_is_skipped_with_them(void **state)
+{
+	goes_bad(&w.clients[0].s);
+	client_says(&w, 0, "P::SELECT 1|Q:SELECT 2", NOT_RESTORED);
+	client_says(&w, 0, "S", "Z(I)");
+}
+
+static void rolling_back_what_could_not_be_restored_ends_others_unnamed_statements(void **state)
+{
+	client_says(&w, 0, "P::SELECT 1|S", "1 Z(I)");
+	goes_bad(&w.clients[1].s);
+	client_says(&w, 1, "Q:SELECT 1", NOT_RESTORED " Z(I)");
+	client_says(&w, 0, "B::|E:|S", "2 D( 1) C(SELECT 1) Z(I)");
+}
+
+/* The backend has a setting's name only if what was to bring it there has run. */
+static void a_name_that_could_not_be_made_up_is_made_up_again(void **state)
+{
+	struct backend *there = &w.servers[1].facts;
+
+	client_says(&w, 0, "Q:SET app.x = 'a'", "C(SET) Z(I)");
+	goes_bad(&w.clients[0].s);
+	w.prefer = 1;
+	client_says(&w, 0, "Q:SELECT 1", NOT_RESTORED " Z(I)");
+	assert_null(settings_get(there->seen, "app.x"));
+}
+
+static void a_transaction_that_ends_because_preparing_failed_keeps_nothing(void **state)
+{
+	client_says(&w, 0, "P:s:SELECT 1|S", "1 Z(I)");
+	w.prefer = 1;
+	settings_set(&names_find(&w.clients[0].s.names, "s")->at_parse, "work_mem", "bad");
+	client_says(&w, 0, "P::SET timezone = 'a'|B::|E:|B::s|S", "1 2 C(SET) E(22023 invalid value for parameter \"work_mem\") Z(I)");
+	assert_int_equal(settings_size(w.servers[1].facts.applied), 0);
+	client_says(&w, 0, "Q:SHOW timezone", "T D(default) C(SHOW) Z(I)");
+}
+
+static void a_sync_behind_a_begin_that_is_held_back_tells_what_the_client_was_told(void **state)
+{
+	static const uint8_t begin[] = "Q\0\0\0\nBEGIN";
+	struct client *c = &w.clients[0];
+
+	assert_int_equal(session_hold_begin(&c->s, begin, sizeof begin), sizeof begin);
+	buf_reset(&c->out);
+	assert_true(client_link(&w, c));
+	client_says(&w, 0, "S", "Z(T)");
+	client_says(&w, 0, "Q:ROLLBACK", "C(ROLLBACK) Z(I)");
+}
+
 static void the_next_clients_difference_takes_back_what_the_last_one_set(void **state)
 {
 	client_says(&w, 0, "Q:SET work_mem = 'a'|Q:SET app.x = 'secret'", "C(SET) Z(I) C(SET) Z(I)");
@@ -357,6 +422,12 @@ int main(void)
 		T(settings_fly_to_another_backend_ahead_of_the_message),
 		T(the_next_clients_difference_takes_back_what_the_last_one_set),
 		T(nothing_runs_where_the_settings_cannot_be_restored),
+		T(a_barrier_that_was_skipped_with_the_settings_ahead_of_it_holds_nothing_up),
+		T(a_query_behind_extended_messages_is_skipped_with_them),
+		T(rolling_back_what_could_not_be_restored_ends_others_unnamed_statements),
+		T(a_name_that_could_not_be_made_up_is_made_up_again),
+		T(a_transaction_that_ends_because_preparing_failed_keeps_nothing),
+		T(a_sync_behind_a_begin_that_is_held_back_tells_what_the_client_was_told),
 		T(statements_of_ours_stay_prepared_for_the_next_flight),
 		T(what_a_transaction_leaves_is_what_postgresql_kept),
 		T(a_set_behind_the_end_of_a_transaction_in_one_query_is_asked_about),
