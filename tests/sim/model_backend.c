@@ -106,6 +106,12 @@ static bool refused(struct model *m)
 	return model_error(m, "25P02", "current transaction is aborted, commands ignored until end of transaction %s", "block");
 }
 
+/* An error in pgporter's words, or nothing at all: what the client reads is its answer. */
+static bool stands_for_clients(const char *sql)
+{
+	return strstr(sql, "RAISE") || !strcmp(sql, "SELECT");
+}
+
 static bool on_parse(struct model *m, struct reader *r)
 {
 	const char *name = reader_str(r, NULL), *text = reader_str(r, NULL);
@@ -116,6 +122,7 @@ static bool on_parse(struct model *m, struct reader *r)
 	if (!text)
 		abort();
 	t = text_of(m, text);
+	m->stands_for_clients = stands_for_clients(text);
 	q = t->n ? t->statements[0] : NULL;
 	name = model_word(name);
 	st = model_stmt_find(m, name);
@@ -409,11 +416,11 @@ bool model_next_is_ours(const struct model *m)
 		return false;
 	switch (head.type) {
 	case 'P':
-		return is_ours(body) && !strstr(body + strlen(body) + 1, "RAISE");
+		return is_ours(body) && !stands_for_clients(body + strlen(body) + 1);
 	case 'B':
-		return is_ours(body + strlen(body) + 1);
+		return is_ours(body + strlen(body) + 1) && !m->stands_for_clients;
 	case 'E':
-		return m->ours_bound;
+		return m->ours_bound && !m->stands_for_clients;
 	case 'Q':
 		return model_read(body)->ours;
 	default:

@@ -95,6 +95,7 @@ struct model {
 	bool cancelled;	/* the next message is answered with 57014 */
 	bool faulty;	/* the next message is answered with 53200 */
 	bool ours_bound; /* the last Bind was of pgporter's own */
+	bool stands_for_clients; /* what was parsed last is answered to the client */
 	const uint8_t *failure; /* the next message is answered with this ErrorResponse body; NULL: it isn't */
 	size_t failure_len;
 	uint64_t statements;

@@ -10,6 +10,7 @@ uint32_t model_result_of(struct model *m, const struct model_sql *q, const char 
 	const struct model_stmt *st;
 
 	switch (q->op) {
+	case OP_NOTHING:
 	case OP_VALUE:
 	case OP_DIVISION:
 		*name = "?column?";
@@ -67,7 +68,7 @@ void model_describe(struct model *m, const struct model_sql *q)
 {
 	const char *name;
 	uint32_t type = q ? model_result_of(m, q, &name) : 0;
-	size_t n = q && q->op == OP_SET_CONFIG ? q->n_changes : 1, mark;
+	size_t n = q && q->op == OP_SET_CONFIG ? q->n_changes : q && q->op == OP_NOTHING ? 0 : 1, mark;
 
 	if (!type) {
 		msg_add(&m->out, 'n', NULL, 0);

@@ -185,6 +185,12 @@ static bool run_select(struct model *m, const struct run *r, const struct model_
 	char text[64];
 
 	switch (q->op) {
+	case OP_NOTHING:
+		if (r->simple)
+			model_describe(m, q);
+		msg_add(&m->out, 'D', "\0\0", 2);
+		model_tag(m, "SELECT 1");
+		return true;
 	case OP_VALUE:
 		return model_one_row(m, r, q, q->value ? q->value : r->n_bound ? r->bound[0] : NULL);
 	case OP_DIVISION:

@@ -376,7 +376,9 @@ static void read_select(struct scan *s, struct model_sql *q)
 {
 	const char *name;
 
-	if (take(s, "1/0")) {
+	if (at_end(s)) {
+		q->op = OP_NOTHING;
+	} else if (take(s, "1/0")) {
 		q->op = OP_DIVISION;
 	} else if (take(s, "date '02/01/2024'")) {
 		q->op = OP_ORDER;

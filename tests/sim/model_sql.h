@@ -9,6 +9,7 @@
 enum model_op {
 	OP_EMPTY,
 	OP_SYNTAX, /* PostgreSQL would not parse it either */
+	OP_NOTHING, /* SELECT, of no columns */
 	OP_VALUE,  /* SELECT 'word' or a number */
 	OP_DIVISION, /* SELECT 1/0 */
 	OP_ORDER,  /* SELECT date '…': a literal that is read at analysis, written at execution */

@@ -137,7 +137,8 @@ static bool hold_begin(struct world *w, struct client *c)
 		return false;
 	world_trace(w, "client %zu is told that it has begun\n", client_no(w, c));
 	counts[COUNT_BEGIN_HELD]++;
-	c->n_messages++;
+	for (size_t at = 0; at < taken; at += 1 + be32(buf_head(&c->in) + at + 1))
+		c->n_messages++;
 	buf_consume(&c->in, taken);
 	return true;
 }
