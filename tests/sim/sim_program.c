@@ -18,7 +18,7 @@ enum {
 				       * name before does not tell */
 	OUT_DESCRIBE_FAILED = 1 << 5, /* Describe of the unnamed statement in a failed transaction, when a Parse was skipped before it */
 };
-static const unsigned left_out = OUT_CUSTOM_HALF_WAY | OUT_DESCRIBE_FAILED | OUT_CONFIG_NULL | OUT_DEALLOCATE_LATER | OUT_SNAPSHOT | OUT_ANALYSED_ANEW;
+static const unsigned left_out = OUT_CUSTOM_HALF_WAY | OUT_DESCRIBE_FAILED | OUT_ANALYSED_ANEW;
 
 /* ---- settings and their values ---- */
 

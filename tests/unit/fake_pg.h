@@ -430,6 +430,27 @@ static bool pg_transaction(struct pg *g, const char *text)
 	return true;
 }
 
+/* What settings are just now: pgporter asks in the middle of a transaction. */
+static void pg_current_settings(struct pg *g, const char *text)
+{
+	size_t mark = msg_begin(&g->out, 'D');
+	uint16_t n = 0;
+	const char *at;
+
+	for (at = text; (at = strstr(at, "current_setting(E'")); at++)
+		n++;
+	buf_u16(&g->out, n);
+	for (at = text; (at = strstr(at, "current_setting(E'")); at++) {
+		char name[PG_WORD];
+
+		pg_quoted(at, 0, name);
+		buf_u32(&g->out, (uint32_t)strlen(pg_show(g, name)));
+		buf_text(&g->out, pg_show(g, name));
+	}
+	msg_end(&g->out, mark);
+	pg_tag(g, "SELECT 1");
+}
+
 static bool pg_statement(struct pg *g, const struct pg_run *r, const char *text);
 
 static bool pg_prepared(struct pg *g, const struct pg_run *r, const char *text)
@@ -522,6 +543,8 @@ static bool pg_statement(struct pg *g, const struct pg_run *r, const char *text)
 		return pg_prepared(g, r, text);
 	} else if (pg_begins(text, "SELECT pg_catalog.set_config") || pg_begins(text, "SELECT set_config")) {
 		return pg_set_configs(g, r, text);
+	} else if (pg_begins(text, "SELECT pg_catalog.current_setting(E'")) {
+		pg_current_settings(g, text);
 	} else if (pg_begins(text, "SELECT 1/0")) {
 		pg_error(g, "22012", "%s by zero", "division");
 		return false;
