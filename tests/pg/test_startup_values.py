@@ -109,3 +109,25 @@ def test_local_to_default_of_roles(s):
     a.q("SET ROLE r2")
     for sql in ("BEGIN", "SET LOCAL ROLE TO DEFAULT", "SELECT current_user", "COMMIT", "SELECT current_user", "RESET ROLE", "SELECT current_user"):
         a.q(sql)
+
+
+@scenario("startup parameters", args={
+    "base": ((("TimeZone", "Europe/Paris"), ("DateStyle", "SQL, DMY"), ("search_path", "s3")),), "none": ((),),
+    "other": ((("work_mem", "5MB"), ("my.a", "x")),),
+})
+def test_reset_all_in_one_batch_with_half_a_datestyle(s, params):
+    a = s.client("a", params=dict(params))
+    a.q("SET TimeZone = 'Asia/Tokyo'; SET search_path = s1; SET work_mem = '9MB'")
+    a.parse("", "SET SESSION DateStyle = 'German'").bind().execute().parse("", "RESET ALL").bind().describe().execute() \
+        .parse("", "SHOW search_path").bind().execute().sync().go()
+    a.q("SHOW TimeZone; SHOW DateStyle; SHOW search_path; SHOW work_mem")
+    a.parse("", "RESET ALL").bind().execute().parse("", "SET DateStyle = 'YMD'").bind().execute().parse("", "SHOW DateStyle").bind().execute().sync().go()
+    a.q("SHOW TimeZone; SHOW DateStyle; SHOW search_path; SHOW work_mem")
+    a.q("SET TimeZone = 'Asia/Tokyo'; SET search_path = s1")
+    a.q("BEGIN")
+    a.parse("", "SET DateStyle = 'YMD'").bind().execute().parse("r", "RESET ALL").bind("", "r").execute().parse("", "SELECT 1/0").bind().execute().sync().go()
+    a.q("ROLLBACK; SHOW DateStyle; SHOW TimeZone")
+    a.q("BEGIN")
+    a.parse("", "SET DateStyle = 'YMD'").bind().execute().bind("", "r").execute().parse("", "SELECT current_setting('DateStyle'), current_setting('TimeZone'), current_setting('search_path')").bind().execute().sync().go()
+    a.q("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    a.q("COMMIT; SHOW DateStyle; SHOW TimeZone")
