@@ -52,7 +52,7 @@ static void row_holds(const struct stmt_effects *s, const char *text, size_t len
 	if (s->kind == STMT_PREPARE)
 		assert(!s->flags);
 	else
-		assert(!s->inner_flags && !s->inner_kind);
+		assert(!s->inner_flags && (!s->inner_kind || (s->kind == STMT_EXECUTE && s->inner_kind == STMT_EXECUTE)));
 }
 
 static void effects_hold(const struct effects *e, const char *text, size_t len)

@@ -354,51 +354,6 @@ struct body {
 	bool backslash, computed;
 };
 
-/* What stands between the quotes of a string or name, which are not part of it. */
-static void inside(const struct lex *l, const char **from, const char **to)
-{
-	const char *p = l->tok;
-
-	while (*p != '\'' && *p != '"' && *p != '$')
-		p++;
-	if (*p == '$') {
-		*from = (const char *)memchr(p + 1, '$', (size_t)(l->tok_end - p - 1)) + 1;
-		*to = l->tok_end - (*from - p);
-	} else {
-		*from = p + 1;
-		*to = l->tok_end - 1;
-	}
-}
-
-/* The same with doubled quotes made one, ended by NUL. */
-static size_t undoubled(const struct lex *l, char *out)
-{
-	const char *from, *to;
-	size_t n = 0;
-
-	inside(l, &from, &to);
-	for (char quote = from[-1]; from < to; from++) {
-		out[n++] = *from;
-		if (*from == quote && quote != '$' && from + 1 < to && from[1] == quote)
-			from++;
-	}
-	out[n] = 0;
-	return n;
-}
-
-/* A literal whose value is plain to see. */
-static bool plain_literal(const struct body *b, const struct lex *l, enum tok t, char name[static SETTING_ROOM])
-{
-	size_t n = (size_t)(l->tok_end - l->tok);
-	bool escapes = *l->tok == 'e' || *l->tok == 'E';
-
-	if (t != TOK_STRING || n >= SETTING_ROOM || (*l->tok != '\'' && *l->tok != '$' && !escapes))
-		return false;
-	if ((escapes || (b->backslash && *l->tok != '$')) && memchr(l->tok, '\\', n))
-		return false;
-	return undoubled(l, name) > 0;
-}
-
 static bool is_op(const struct lex *l, enum tok t, char c)
 {
 	return t == TOK_OP && *l->tok == c;
@@ -429,7 +384,7 @@ static void body_call(struct body *b, struct lex l)
 	if (t != TOK_OPEN)
 		return;
 	t = lex_next(&l);
-	if (!plain_literal(b, &l, t, name)) {
+	if (t != TOK_STRING || !lex_plain(&l, t, name, sizeof name)) {
 		b->computed = true;
 		return;
 	}
@@ -442,23 +397,6 @@ static void body_call(struct body *b, struct lex l)
 		b->found(b->arg, name, ends_local(&l));
 	else
 		b->computed = true;
-}
-
-/* One part of a name with dots; false if there is none or no room. */
-static bool name_part(const struct lex *l, enum tok t, char *name, size_t *n)
-{
-	size_t len = (size_t)(l->tok_end - l->tok);
-
-	if ((t != TOK_WORD && t != TOK_QUOTED) || *n + len + 1 >= SETTING_ROOM)
-		return false;
-	if (t == TOK_QUOTED) {
-		*n += undoubled(l, name + *n);
-		return true;
-	}
-	memcpy(name + *n, l->tok, len);
-	*n += len;
-	name[*n] = 0;
-	return true;
 }
 
 /* l is behind SET or RESET, which begins a statement in a literal: what follows may be put together. */
@@ -482,7 +420,7 @@ static void body_set(struct body *b, struct lex l, bool begins)
 		b->found(b->arg, lex_is(&l, t, "role") ? "role" : "session_authorization", local);
 		return;
 	}
-	if (!name_part(&l, t, name, &n)) {
+	if (!lex_name_part(&l, t, name, sizeof name, &n)) {
 		b->computed |= begins;
 		return;
 	}
@@ -490,7 +428,7 @@ static void body_set(struct body *b, struct lex l, bool begins)
 		if (n + 1 < SETTING_ROOM)
 			name[n++] = '.';
 		t = lex_next(&l);
-		if (!name_part(&l, t, name, &n)) {
+		if (!lex_name_part(&l, t, name, sizeof name, &n)) {
 			b->computed = true;
 			return;
 		}
@@ -532,7 +470,7 @@ static void body_scan(struct body *b, const char *code, size_t len, unsigned lev
 
 				if (!text)
 					abort();
-				body_scan(b, text, undoubled(&l, text), level + 1);
+				body_scan(b, text, lex_undoubled(&l, text), level + 1);
 				free(text);
 			}
 			break;

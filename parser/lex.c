@@ -262,3 +262,66 @@ bool lex_is(const struct lex *l, enum tok t, const char *word)
 {
 	return t == TOK_WORD && lex_same(l->tok, (size_t)(l->tok_end - l->tok), word);
 }
+
+/* What stands between the quotes. Returns which they are. */
+static char inside(const struct lex *l, const char **from, const char **to)
+{
+	const char *p = l->tok;
+
+	while (*p != '\'' && *p != '"' && *p != '$')
+		p++;
+	if (*p != '$') {
+		*from = p + 1;
+		*to = l->tok_end - 1;
+		return *p;
+	}
+	*from = (const char *)memchr(p + 1, '$', (size_t)(l->tok_end - p - 1)) + 1;
+	*to = l->tok_end - (*from - p);
+	return '$';
+}
+
+size_t lex_undoubled(const struct lex *l, char *out)
+{
+	const char *from, *to;
+	char quote = inside(l, &from, &to);
+	size_t n = 0;
+
+	for (; from < to; from++) {
+		out[n++] = *from;
+		if (*from == quote && quote != '$' && from + 1 < to && from[1] == quote)
+			from++;
+	}
+	out[n] = 0;
+	return n;
+}
+
+bool lex_plain(const struct lex *l, enum tok t, char *value, size_t room)
+{
+	size_t n = (size_t)(l->tok_end - l->tok);
+	bool escapes;
+
+	if ((t != TOK_STRING && t != TOK_QUOTED) || n >= room)
+		return false;
+	escapes = *l->tok == 'e' || *l->tok == 'E';
+	if (!escapes && !strchr("'\"$", *l->tok))
+		return false;
+	if ((escapes || (l->backslash && *l->tok != '$')) && memchr(l->tok, '\\', n))
+		return false;
+	return lex_undoubled(l, value) > 0;
+}
+
+bool lex_name_part(const struct lex *l, enum tok t, char *name, size_t room, size_t *n)
+{
+	size_t len = (size_t)(l->tok_end - l->tok);
+
+	if ((t != TOK_WORD && t != TOK_QUOTED) || *n + len + 1 >= room)
+		return false;
+	if (t == TOK_QUOTED) {
+		*n += lex_undoubled(l, name + *n);
+		return true;
+	}
+	memcpy(name + *n, l->tok, len);
+	*n += len;
+	name[*n] = 0;
+	return true;
+}

@@ -105,4 +105,12 @@ bool lex_is(const struct lex *l, enum tok t, const char *word);
 /* ASCII case-insensitive; word is lower case. */
 bool lex_same(const char *s, size_t n, const char *word);
 
+/* What stands between the quotes of the token that was read last, a TOK_STRING or TOK_QUOTED, with doubled ones made one and
+ * escapes left as they are, ended by NUL. out has room for the whole token. Returns its length. */
+size_t lex_undoubled(const struct lex *l, char *out);
+/* The same, where that is the token's value and is not empty; false where it has escapes, or no room. */
+bool lex_plain(const struct lex *l, enum tok t, char *value, size_t room);
+/* Adds a word as it stands, or what is quoted, to a name of *n bytes; false where the token is neither, or has no room. */
+bool lex_name_part(const struct lex *l, enum tok t, char *name, size_t room, size_t *n);
+
 #endif

@@ -41,43 +41,10 @@ static void read_code(struct reading *r, const char *code, size_t len);
 
 /* --- literals and arguments --- */
 
-/* What stands between the quotes, with doubled ones made one. */
-static size_t undoubled(const struct lex *l, char *out)
-{
-	const char *p = l->tok, *to = l->tok_end - 1;
-	size_t n = 0;
-	char quote;
-
-	while (*p != '\'' && *p != '"' && *p != '$')
-		p++;
-	quote = *p++;
-	if (quote == '$') {
-		p = (const char *)memchr(p, '$', (size_t)(l->tok_end - p)) + 1;
-		to = l->tok_end - (p - l->tok);
-	}
-	for (; p < to; p++) {
-		out[n++] = *p;
-		if (*p == quote && quote != '$' && p + 1 < to && p[1] == quote)
-			p++;
-	}
-	out[n] = 0;
-	return n;
-}
-
 /* A token whose value is plain to see. */
 static bool plain_token(const struct reading *r, const struct lex *l, enum tok t, char name[static NAME_ROOM])
 {
-	size_t n = (size_t)(l->tok_end - l->tok);
-	bool escapes;
-
-	if (t != TOK_STRING && !(t == TOK_QUOTED && r->t->kind == WATCH_FOREIGN))
-		return false;
-	escapes = *l->tok == 'e' || *l->tok == 'E';
-	if (n >= NAME_ROOM || !(escapes || strchr("'\"$", *l->tok)))
-		return false;
-	if ((escapes || ((r->t->lex_mode & LEX_BACKSLASH) && *l->tok != '$')) && memchr(l->tok, '\\', n))
-		return false;
-	return undoubled(l, name) > 0;
+	return (t == TOK_STRING || r->t->kind == WATCH_FOREIGN) && lex_plain(l, t, name, NAME_ROOM);
 }
 
 /* l is at a string. Moves on to one that || joins to it, if that is what follows. */
@@ -286,23 +253,6 @@ static bool any_of(const char *s, size_t n, const char *const *words)
 	return false;
 }
 
-/* One part of a name with dots; false if there is none or no room. */
-static bool name_part(const struct lex *l, enum tok t, char *name, size_t *n)
-{
-	size_t len = (size_t)(l->tok_end - l->tok);
-
-	if ((t != TOK_WORD && t != TOK_QUOTED) || *n + len + 1 >= NAME_ROOM)
-		return false;
-	if (t == TOK_QUOTED) {
-		*n += undoubled(l, name + *n);
-		return true;
-	}
-	memcpy(name + *n, l->tok, len);
-	*n += len;
-	name[*n] = 0;
-	return true;
-}
-
 /* A name that is set by words of its own. NULL: none of them. */
 static const char *name_in_words(struct lex *l, enum tok t)
 {
@@ -336,13 +286,13 @@ static enum tok dotted(struct lex *l, enum tok t, char *name)
 {
 	size_t n = 0;
 
-	if (!name_part(l, t, name, &n))
+	if (!lex_name_part(l, t, name, NAME_ROOM, &n))
 		return TOK_BAD;
 	while ((t = lex_next(l)) == TOK_OTHER && *l->tok == '.') {
 		if (n + 1 < NAME_ROOM)
 			name[n++] = '.';
 		t = lex_next(l);
-		if (!name_part(l, t, name, &n))
+		if (!lex_name_part(l, t, name, NAME_ROOM, &n))
 			return TOK_BAD;
 	}
 	return t;
@@ -663,9 +613,9 @@ static void read_string(struct reading *r, struct at *at)
 	text = malloc((size_t)(l->end - l->tok) + 1);
 	if (!text)
 		abort();
-	n = undoubled(l, text);
+	n = lex_undoubled(l, text);
 	while (joined(l))
-		n += undoubled(l, text + n);
+		n += lex_undoubled(l, text + n);
 	r->level++;
 	read_code(r, text, n);
 	r->level--;
