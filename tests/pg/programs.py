@@ -78,7 +78,6 @@ PARAMETERS = (
 )
 NAMED = ("p1", "p2", "P3", "a name")  # of prepared statements; SQL quotes the last two
 NAMES_WITHIN = re.compile(r'EXECUTE "?([^"( ]+(?: name)?)')
-NOTIFIES, LISTENS = re.compile("NOTIFY|pg_notify"), re.compile("LISTEN|DISCARD ALL")
 ERRORS = ("SELECT 1/0", "SELECT nothing", "SELEC 1", "SELECT * FROM no_such_table", "SELECT 'x'::int", "SELECT f(1)")
 
 
@@ -311,27 +310,15 @@ class Generator:
         self.kinds["read"] = max(self.kinds["read"], WEIGHTS["read"])
         self.connected = [False] * clients
         self.skipping = [False] * clients
-        self.notified, self.may_notify, self.may_listen = ([False] * clients for _ in range(3))
 
     def after(self, step, player, events):
         self.holding.after(step, player, events)
         self.connected[step.client] = player is not None and not player.closed
         self.skipping[step.client] = self.connected[step.client] and player.skipping
-        self.notified[step.client] &= self.holding.in_transaction(step.client)
 
     # statements ------------------------------------------------------------------------------------------------
 
     def statement(self, client):
-        """One that comes after those made before it. NOTIFY and then LISTEN in one transaction: see the README, 4."""
-        while True:
-            made = self.any_statement(client)
-            runs = "EXECUTE" in made.sql
-            if self.notified[client] and (LISTENS.search(made.sql) or runs and self.may_listen[client]):
-                continue
-            self.notified[client] |= bool(NOTIFIES.search(made.sql)) or runs and self.may_notify[client]
-            return made
-
-    def any_statement(self, client):
         status = self.holding.status[client]
         if status == "E" and self.rng.random() < 0.6:
             return Statement(self.rng.choice(["ROLLBACK", "ROLLBACK TO a", "COMMIT", "ROLLBACK TO b"]), "SET in transactions")
@@ -411,8 +398,6 @@ class Generator:
             s = self.statement(client)
             if s.simple or s.alone or self.round_about(name, s.sql):
                 return self.step(client, [("query", s.sql)], [s])
-            self.may_listen[client] |= bool(LISTENS.search(s.sql))
-            self.may_notify[client] |= bool(NOTIFIES.search(s.sql))
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
         return self.step(client, ops + [("sync",)], said, frees=frozenset(), rows=["prepared statements" if name else "unnamed statement"])
@@ -426,9 +411,6 @@ class Generator:
     def by_bind(self, client):
         """…and used in another round, if it is still there. What it does isn't known here: it may pin."""
         rng = self.rng
-        if self.notified[client] and self.may_listen[client]:
-            return self.by_empty(client)
-        self.notified[client] |= self.may_notify[client]
         name = rng.choice(NAMED + ("", ""))
         portal = rng.choice(["", "", "c9"])
         values = rng.choice([[], [], [], ["x"], ["1", "2"], ["990"]])

@@ -387,6 +387,7 @@ def test_what_others_notify_while_it_is_open(s):
     a.q("COMMIT")
 
 
+@scenario("LISTEN")
 def test_prepared_for_two_channels(s):
     a, b = s.client("a"), s.client("b")
     a.parse("l1", "LISTEN one").parse("l2", "LISTEN two").parse("u1", "UNLISTEN one").parse("u2", "UNLISTEN two").sync().go()
