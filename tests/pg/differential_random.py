@@ -25,6 +25,14 @@ import rows  # noqa: E402
 import servers  # noqa: E402
 
 POOLS = (1, 2, 3)
+OUT_OF_SIGHT = """
+CREATE FUNCTION public.sets_path() RETURNS text LANGUAGE sql AS $$SELECT set_config('search_path', 's4', false)$$;
+CREATE FUNCTION public.within() RETURNS text LANGUAGE plpgsql SET search_path = s5 AS $$BEGIN SET LOCAL my.b = 'within'; RETURN f(); END$$;
+CREATE VIEW public.sets AS SELECT set_config('my.b', 'by a view', false) AS v;
+GRANT SELECT ON public.sets TO PUBLIC;
+CREATE PROCEDURE public.sets_and_commits() LANGUAGE plpgsql AS $$BEGIN
+	SET TimeZone = 'Asia/Tokyo'; COMMIT; SET TimeZone = 'Europe/Rome'; ROLLBACK; END$$;
+"""
 SHRINK_SECONDS = 60
 DEADLINE = 4
 
@@ -44,6 +52,7 @@ class Bench:
         self.space = servers.Workspace()
         self.cluster = servers.Cluster(self.space)
         self.pooler = servers.Pooler(self.cluster)
+        self.cluster.keeper.q(OUT_OF_SIGHT)
         self.cluster.keeper.q("CREATE TABLE public.work (id serial, v text); GRANT ALL ON public.work, public.work_id_seq TO PUBLIC; "
                               "CREATE TABLE public.shape (n int); GRANT ALL ON public.shape TO PUBLIC; "
                               "ALTER TABLE public.shape OWNER TO app")
@@ -57,7 +66,7 @@ class Bench:
             self.space.remove()
 
     def tidy(self):
-        self.cluster.keeper.value("SET lock_timeout = '3s'; TRUNCATE public.work, public.deferred RESTART IDENTITY; "
+        self.cluster.keeper.value("SET lock_timeout = '3s'; TRUNCATE public.work, public.deferred, public.touched RESTART IDENTITY; "
                                   "ALTER TABLE public.shape DROP COLUMN IF EXISTS extra; ALTER TABLE public.shape ALTER COLUMN n TYPE int; "
                                   "SELECT 1")
 

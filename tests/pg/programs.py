@@ -13,11 +13,9 @@ from player import NAMES, Holding, Step
 
 # What is known not to hold yet is left out: name -> the README's words for it. See rows.NOT_HELD.
 WITHOUT = {
-    "custom unset": "a custom setting that another client has set reads '' instead of NULL",
     "sequences": "currval() and lastval() are not protected",
     "own views": "pg_prepared_statements shows the text of a PREPARE alone",
     "pg_temp": "whether a schema pg_temp exists is a backend's own past",
-    "out of sight": "what functions, triggers and views do to the session is not seen",
 }
 
 VALUES = {
@@ -53,7 +51,7 @@ VALUES = {
     "no_such_setting": ["1"],
     "shared_buffers": ["'1MB'"],
 }
-CUSTOM = ("my.a", "my.b", "app.tenant")
+CUSTOM = ("my.a", "my.b", "app.tenant", "my.touched")
 COMMON = ("search_path", "search_path", "TimeZone", "DateStyle", "application_name", "my.a", "my.b", "app.tenant")
 
 READS = (
@@ -159,8 +157,8 @@ class Words:
         if rng.random() < 0.5:
             return Statement(rng.choice(READS), "SET carried")
         name = self.name()
-        if name in CUSTOM and not self.held("custom unset"):
-            return Statement("SELECT nullif(current_setting('%s', true), '') AS v" % name, "SET carried")
+        if name in CUSTOM and rng.random() < 0.5:
+            return Statement("SELECT current_setting('%s', true) AS v" % rng.choice(CUSTOM), "custom GUC unset")
         return Statement(rng.choice(["SHOW %s", "SHOW %s", "SELECT current_setting('%s')", "SELECT current_setting('%s', true)"]) % name,
                          "SET carried")
 
@@ -266,6 +264,24 @@ class Words:
         ])
         return Statement(sql, "opaque statements", pins=["opaque"], frees=())
 
+    def sight(self, client):
+        """State changed out of sight. What bodies can be read for is not observed, and pins nobody but as its kind."""
+        rng = self.rng
+        name = self.name()
+        value = self.value(name).strip("'").replace("'", "''")
+        which = rng.random()
+        if which < 0.1:
+            return Statement("SELECT public.lock_quietly(%d)" % (4 + 10 * client), "advisory locks", pins=["lock"])
+        if which < 0.2:
+            return Statement("SELECT public.temp_quietly()", "temporary objects", pins=["temp"])
+        return Statement(rng.choice([
+            "SELECT public.set_quietly('%s', '%s')" % (name, value), "SELECT public.set_quietly('%s', '%s')" % (name, value),
+            "WITH w AS MATERIALIZED (SELECT public.set_quietly('my.b', 'in a WITH')) SELECT count(*) FROM w",
+            "INSERT INTO public.touched VALUES ('by %s')" % NAMES[client], "INSERT INTO public.touched VALUES ('1'), ('2')",
+            "SELECT public.sets_path()", "SELECT v FROM public.sets", "SELECT public.within()", "CALL public.sets_and_commits()",
+            "DO $$BEGIN PERFORM public.set_quietly('%s', '%s'); END$$" % (name, value), "SELECT * FROM hidden",
+            "DO $$BEGIN INSERT INTO public.touched VALUES ('in a DO'); END$$"]), "opaque statements")
+
     def ddl(self, client):
         return Statement(self.rng.choice([
             "ALTER TABLE shape ADD COLUMN IF NOT EXISTS extra int", "ALTER TABLE shape DROP COLUMN IF EXISTS extra",
@@ -274,7 +290,7 @@ class Words:
 
 
 WEIGHTS = {"setting": 26, "read": 22, "transaction": 16, "role": 5, "error": 4, "write": 5, "sql_prepare": 8, "cursor": 6, "lock": 6, "temp": 6,
-           "listen": 6, "batch": 4, "opaque": 2, "ddl": 1}
+           "listen": 6, "batch": 4, "opaque": 2, "ddl": 1, "sight": 4}
 
 FREES = {"cursor": "CLOSE ALL", "lock": "SELECT pg_advisory_unlock_all()", "temp": "DISCARD TEMP", "listen": "UNLISTEN *", "opaque": "DISCARD ALL"}
 
@@ -284,8 +300,7 @@ PROBE = ("SELECT current_user, session_user, current_setting('search_path'), cur
          "current_setting('client_min_messages'), current_setting('default_transaction_isolation'), current_setting('default_transaction_read_only'), "
          "current_setting('plan_cache_mode'), current_setting('enable_seqscan'), current_setting('row_security'), current_setting('lock_timeout'), "
          "current_setting('idle_in_transaction_session_timeout'), current_setting('IntervalStyle'), current_setting('bytea_output')")
-PROBE_CUSTOM = "SELECT " + ", ".join("nullif(current_setting('%s', true), '')" % name for name in CUSTOM)
-PROBE_UNSET = "SELECT " + ", ".join("current_setting('%s', true)" % name for name in CUSTOM)
+PROBE_CUSTOM = "SELECT " + ", ".join("current_setting('%s', true)" % name for name in CUSTOM)
 
 START = (
     (), (), (), (("application_name", "from the start"),), (("TimeZone", "Europe/Paris"), ("DateStyle", "SQL, DMY")),
@@ -527,5 +542,5 @@ class Generator:
             if self.holding.status[client] != "I":
                 yield self.step(client, [("query", "ROLLBACK")])
             yield self.step(client, [("query", PROBE)])
-            yield self.step(client, [("query", PROBE_CUSTOM if "custom unset" in self.without else PROBE_UNSET)])
+            yield self.step(client, [("query", PROBE_CUSTOM)])
             yield self.step(client, [("quit",)])
