@@ -707,6 +707,42 @@ static bool can_fly(struct session *s, const struct client_message *m)
 	       !must_not_follow(s, m);
 }
 
+static bool discards_all(const struct effects *e)
+{
+	return e && e->n == 1 && e->stmts[0].kind == STMT_DISCARD_ALL;
+}
+
+/* Within a batch DISCARD ALL must be the first that runs, also behind one that has committed at once. */
+static bool must_be_first(struct session *s, const struct client_message *m)
+{
+	struct reader r = reader_of(m->body, m->have);
+	const char *first = reader_str(&r, NULL), *second = reader_str(&r, NULL);
+	const struct portal *p;
+	const struct stmt *st;
+	const struct effects *e;
+	bool is;
+
+	if (!s->backend->batch || !first)
+		return false;
+	switch (m->type) {
+	case 'P':
+		if (!second)
+			return false;
+		e = session_effects_of(s, second, strlen(second));
+		is = discards_all(e);
+		effects_release(e);
+		return is;
+	case 'B':
+		st = second && *second ? names_find(&s->names, second) : NULL;
+		return discards_all(st ? st->effects : second && !*second && s->unnamed.serial ? s->unnamed.effects : NULL);
+	case 'E':
+		p = portal_find(s, first);
+		return p && discards_all(p->effects);
+	default:
+		return false;
+	}
+}
+
 /* The backend gets what the client wants, ahead of the message or before it. Returns false while that is under way. */
 static bool settings_ready(struct session *s, const struct client_message *m)
 {
@@ -810,6 +846,8 @@ static bool backend_ready(struct session *s, const struct client_message *m)
 {
 	if (s->begin.bare)
 		return begin_ready(s);
+	if (s->want != s->backend->have && must_be_first(s, m))
+		return true;
 	return custom_ready(s) && settings_ready(s, m) && begin_ready(s);
 }
 

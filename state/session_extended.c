@@ -461,7 +461,7 @@ static struct stmt *of_today(struct session *s, const char *name, struct stmt *s
 
 	if (st->from_sql)
 		return edit_of_today(s, name, st);
-	if (!st->given || deep == EXECUTES_DEEP || says_the_same(s, st->effects, st->substitute, st->target, deep))
+	if (!st->given || deep == EXECUTES_DEEP || s->backend->status == 'E' || says_the_same(s, st->effects, st->substitute, st->target, deep))
 		return st;
 	if (parse_text(s, &p, st->given, st->given_len)) {
 		struct stmt *now = parse_stmt(s, &p);

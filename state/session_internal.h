@@ -142,7 +142,11 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 void effects_sent(struct session *s, const struct effects *e, const struct stmt *target, bool executes);
 /* True if messages after the statement depend on its outcome. */
 bool effects_barrier(const struct effects *e);
-void effects_tag(struct session *s, const char *tag); /* CommandComplete, while the transaction is dirty */
+void effects_tag(struct session *s, const char *tag); /* CommandComplete, where it matters: */
+static inline bool effects_tags_matter(const struct session *s)
+{
+	return s->txn.dirty || s->txn.outcome || s->txn.error || s->effective != s->want || s->n_roles_gone;
+}
 /* ReadyForQuery in idle: decide what the transaction has left. Starts a task where PostgreSQL has to be asked. */
 void effects_settle(struct session *s, uint32_t *events);
 void effects_reported(struct session *s); /* ReadyForQuery in a transaction */

@@ -14,7 +14,7 @@ static bool plain_tag(const uint8_t *body, size_t len)
 /* Nothing but the rest of this transaction depends on how statements end. */
 static bool tags_ignored(const struct session *s)
 {
-	return !s->txn.dirty && !s->txn.outcome && !s->n_roles_gone;
+	return !effects_tags_matter(s);
 }
 
 /* Is this the whole answer (ANSWERED), a part of it (PART), or something to be looked at (OTHER)? */

@@ -387,8 +387,10 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 		views_end(s);
 	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
-		if (s->txn.outcome)
+		if (s->txn.outcome && (s->txn.dirty || s->effective != s->want))
 			s->txn.uncertain = s->txn.local_unknown = true;
+		else
+			s->txn.outcome = 0;
 		if (s->effective != s->want)
 			effects_reported(s);
 	}
@@ -455,7 +457,7 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	was = settings_get(s->reported, name);
 	if (was && !strcmp(was, value) && !s->through)
 		return REPLY_SWALLOW; /* the client knows: the backend was another's before */
-	if (s->through || !o || s->want == s->backend->have) {
+	if (s->through || !o || (s->want == s->backend->have && !s->txn.error)) {
 		settings_set(&s->reported, name, value);
 		return REPLY_FORWARD;
 	}
@@ -522,7 +524,7 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	enum reply_verdict verdict = REPLY_FORWARD;
 	size_t row = s->query.row;
 
-	if (s->txn.dirty || s->txn.outcome || s->n_roles_gone)
+	if (effects_tags_matter(s))
 		effects_tag(s, (const char *)m->body);
 	if (!e || row >= e->n)
 		return verdict;
@@ -657,15 +659,17 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 	struct portal *p = o->portal;
 	enum reply_verdict verdict = REPLY_FORWARD;
 
-	if (m->type == 'C' && (s->txn.dirty || s->txn.outcome || s->n_roles_gone))
+	if (m->type == 'C' && effects_tags_matter(s))
 		effects_tag(s, (const char *)m->body);
 	if (m->type == 'C' && p && p->effects->n) {
 		apply_rows(s, p->effects, 0, p->substitute, p->own ? p->own : p->target, p, events);
 		verdict = tell_tag(s, sub_executed((enum substitute)p->substitute, &p->effects->stmts[0], p->target));
 	}
 	s->backend->copy_in = s->backend->copy_both = false;
-	if (m->type == 'C' && s->backend->status == 'E') /* no longer, whatever it is until ReadyForQuery says */
+	if (m->type == 'C' && s->backend->status == 'E') { /* no longer, whatever it is until ReadyForQuery says */
 		s->backend->status = 'T';
+		s->txn.local_unknown |= s->txn.dirty || s->effective != s->want;
+	}
 	if (s->backend->owed.count == 1) /* the last that was sent, so the one waited for */
 		barrier_passed(s, events);
 	if (m->type == 'C' && p && p->substitute == SUB_DISCARD_ALL)

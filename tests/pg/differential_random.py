@@ -57,6 +57,15 @@ class Bench:
                               "CREATE TABLE public.shape (n int); GRANT ALL ON public.shape TO PUBLIC; "
                               "ALTER TABLE public.shape OWNER TO app")
 
+        self.learn()
+
+    def learn(self):
+        """Clients that are called so ask for currval()."""
+        for pool in POOLS:
+            for user in ("app", "boss"):
+                with rawpg.Conn(self.pooler.address, user, self.pooler.database(pool), params=dict(programs.ASKS)) as conn:
+                    conn.query("SELECT lastval()").go()
+
     def stop(self):
         try:
             self.pooler.stop()
@@ -67,7 +76,7 @@ class Bench:
 
     def tidy(self):
         self.cluster.keeper.value("SET lock_timeout = '3s'; TRUNCATE public.work, public.deferred, public.touched RESTART IDENTITY; "
-                                  "ALTER TABLE public.shape DROP COLUMN IF EXISTS extra; ALTER TABLE public.shape ALTER COLUMN n TYPE int; "
+                                  "ALTER SEQUENCE public.drawn RESTART; ALTER TABLE public.shape DROP COLUMN IF EXISTS extra; ALTER TABLE public.shape ALTER COLUMN n TYPE int; "
                                   "SELECT 1")
 
     def generate(self, seed, clients, slots, length):
@@ -149,6 +158,7 @@ class Bench:
         self.pooler.process.kill()
         self.cluster.throw_out()
         self.pooler.start()
+        self.learn()
         return said
 
     def diverges(self, steps, pool):

@@ -11,12 +11,12 @@ import re
 
 from player import NAMES, Holding, Step
 
-# What is known not to hold yet is left out: name -> the README's words for it. See rows.NOT_HELD.
-WITHOUT = {
-    "sequences": "currval() and lastval() are not protected",
-    "own views": "pg_prepared_statements shows the text of a PREPARE alone",
-    "pg_temp": "whether a schema pg_temp exists is a backend's own past",
-}
+# What is left out, as the README says it does not hold or can't be compared:
+#   (5) currval() and lastval() of the first client of a kind: where a program has them, its clients are of one kind
+#       that has asked before, and are pinned from their first statement on; nor do they change their application_name.
+#   (9) pg_prepared_statements and pg_cursors by a cursor, by a name of the protocol or while a statement may no longer be
+#       valid; the text of a PREPARE among others; prepare_time and counts of plans.
+#   whether a schema pg_temp exists: a server connection's own past.
 
 VALUES = {
     "search_path": ["s1", "s2, public", "s3, s1", "\"$user\", s4", "''", "'s1, s2'", "pg_catalog, s2", "no_such, s3"],
@@ -99,12 +99,15 @@ class Statement:
 class Words:
     """Makes statements at random."""
 
-    def __init__(self, rng, held):
-        self.rng, self.held = rng, held
+    def __init__(self, rng, kept=()):
+        self.rng, self.kept = rng, kept
 
     def name(self):
-        rng = self.rng
-        return rng.choice(COMMON) if rng.random() < 0.6 else rng.choice(sorted(VALUES))
+        """Of a setting; those kept are not touched."""
+        while True:
+            name = self.rng.choice(COMMON) if self.rng.random() < 0.6 else self.rng.choice(sorted(VALUES))
+            if name not in self.kept:
+                return name
 
     def value(self, name):
         return self.rng.choice(VALUES[name])
@@ -244,7 +247,7 @@ class Words:
         sql = self.rng.choice(["DISCARD ALL", "DISCARD ALL", "DISCARD PLANS", "DISCARD SEQUENCES", "DISCARD TEMP", "RESET ALL", "DEALLOCATE ALL",
                                "CLOSE ALL", "UNLISTEN *", "SELECT pg_advisory_unlock_all()",
                                "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"])
-        frees = {"DISCARD ALL": ["cursor", "lock", "temp", "listen", "opaque"], "DISCARD TEMP": ["temp"], "CLOSE ALL": ["cursor"],
+        frees = {"DISCARD ALL": ["cursor", "lock", "temp", "listen", "opaque", "sequence"], "DISCARD SEQUENCES": ["sequence"], "DISCARD TEMP": ["temp"], "CLOSE ALL": ["cursor"],
                  "UNLISTEN *": ["listen"], "SELECT pg_advisory_unlock_all()": ["lock"]}.get(sql, ())
         if sql.endswith("RESET ALL") and ";" in sql:
             frees = ["lock", "cursor", "listen"]
@@ -252,7 +255,7 @@ class Words:
 
     def opaque(self, client):
         rng = self.rng
-        name = rng.choice([n for n in COMMON if n not in CUSTOM])
+        name = rng.choice([n for n in COMMON if n not in CUSTOM and n not in self.kept])
         value = self.value(name).strip("'").replace("'", "''")
         sql = rng.choice([
             "DO $$BEGIN PERFORM set_config('%s', '%s', %s); END$$" % (name, value, rng.choice(["false", "true"])),
@@ -260,7 +263,7 @@ class Words:
             "DO $$BEGIN PERFORM set_config('search_path', 's4', false); RAISE EXCEPTION 'fails'; END$$",
             "DO $$BEGIN SET search_path = s3; COMMIT; SET search_path = s4; ROLLBACK; END$$",
             "DO $$BEGIN PERFORM set_config('my.a', 'from DO', false); END$$",
-            "CALL commits('search_path', 's2')", "CALL commits_midway('application_name', 'mid', 'rolled back')",
+            "CALL commits('search_path', 's2')", "CALL commits_midway('%s', 'mid', 'rolled back')" % name,
         ])
         return Statement(sql, "opaque statements", pins=["opaque"], frees=())
 
@@ -282,6 +285,22 @@ class Words:
             "DO $$BEGIN PERFORM public.set_quietly('%s', '%s'); END$$" % (name, value), "SELECT * FROM hidden",
             "DO $$BEGIN INSERT INTO public.touched VALUES ('in a DO'); END$$"]), "opaque statements")
 
+    def sequence(self, client):
+        rng = self.rng
+        if rng.random() < 0.2:
+            return Statement("DISCARD SEQUENCES", "sequences", frees=["sequence"])
+        return Statement(rng.choice([
+            "SELECT nextval('public.drawn')", "SELECT nextval('public.work_id_seq'), 1", "SELECT currval('public.drawn')", "SELECT lastval()",
+            "SELECT lastval(), currval('public.work_id_seq')", "INSERT INTO work (v) VALUES ('numbered') RETURNING id",
+            "SELECT setval('public.drawn', %d)" % (100 + client), "SELECT nextval('public.drawn') = lastval()"]), "sequences")
+
+    def own(self, client):
+        return Statement(self.rng.choice([
+            "SELECT name, parameter_types, from_sql FROM pg_prepared_statements ORDER BY name",
+            "SELECT name, statement FROM pg_prepared_statements WHERE NOT from_sql ORDER BY name",
+            "SELECT name, is_holdable, is_scrollable FROM pg_cursors ORDER BY name", "SELECT count(*) FROM pg_prepared_statement()",
+            "SELECT pg_listening_channels() ORDER BY 1", "SELECT count(*) FROM pg_listening_channels()"]), "own views")
+
     def ddl(self, client):
         return Statement(self.rng.choice([
             "ALTER TABLE shape ADD COLUMN IF NOT EXISTS extra int", "ALTER TABLE shape DROP COLUMN IF EXISTS extra",
@@ -290,9 +309,10 @@ class Words:
 
 
 WEIGHTS = {"setting": 26, "read": 22, "transaction": 16, "role": 5, "error": 4, "write": 5, "sql_prepare": 8, "cursor": 6, "lock": 6, "temp": 6,
-           "listen": 6, "batch": 4, "opaque": 2, "ddl": 1, "sight": 4}
+           "listen": 6, "batch": 4, "opaque": 2, "ddl": 1, "sight": 4, "sequence": 0, "own": 0}
 
-FREES = {"cursor": "CLOSE ALL", "lock": "SELECT pg_advisory_unlock_all()", "temp": "DISCARD TEMP", "listen": "UNLISTEN *", "opaque": "DISCARD ALL"}
+FREES = {"cursor": "CLOSE ALL", "lock": "SELECT pg_advisory_unlock_all()", "temp": "DISCARD TEMP", "listen": "UNLISTEN *", "opaque": "DISCARD ALL",
+         "sequence": "DISCARD SEQUENCES"}
 
 PROBE = ("SELECT current_user, session_user, current_setting('search_path'), current_setting('TimeZone'), current_setting('DateStyle'), "
          "current_setting('application_name'), current_setting('statement_timeout'), current_setting('work_mem'), "
@@ -302,6 +322,7 @@ PROBE = ("SELECT current_user, session_user, current_setting('search_path'), cur
          "current_setting('idle_in_transaction_session_timeout'), current_setting('IntervalStyle'), current_setting('bytea_output')")
 PROBE_CUSTOM = "SELECT " + ", ".join("current_setting('%s', true)" % name for name in CUSTOM)
 
+ASKS = (("application_name", "asks"),)  # what clients that use currval() are called
 START = (
     (), (), (), (("application_name", "from the start"),), (("TimeZone", "Europe/Paris"), ("DateStyle", "SQL, DMY")),
     (("options", "-c search_path=s5 -c my.a=given --work_mem=7MB"),), (("client_encoding", "LATIN1"), ("search_path", "s4, public")),
@@ -312,16 +333,20 @@ START = (
 class Generator:
     """Steps of one program, from a seed. slots: how many backends it may need at once."""
 
-    def __init__(self, seed, clients, slots, length, without=WITHOUT):
+    def __init__(self, seed, clients, slots, length):
         self.rng = random.Random(seed)
         self.count, self.slots, self.length = clients, slots, length
         self.holding = Holding(clients)
-        self.words = Words(self.rng, lambda name: name not in without)
-        self.without = without
         self.user = "boss" if self.rng.random() < 0.1 else "app"
         self.kinds = dict(WEIGHTS)
         for kind in self.kinds:  # each program has its own leaning
             self.kinds[kind] *= self.rng.choice([0, 1, 1, 1, 3])
+        self.numbered = self.rng.random() < 0.15
+        self.words = Words(self.rng, ("application_name",) if self.numbered else ())
+        if self.numbered:
+            self.kinds["sequence"] = 20
+        if self.rng.random() < 0.2:
+            self.kinds.update(own=15, temp=0, ddl=0, sight=0)
         self.kinds["read"] = max(self.kinds["read"], WEIGHTS["read"])
         self.connected = [False] * clients
         self.skipping = [False] * clients
@@ -349,6 +374,8 @@ class Generator:
         if executes:
             pins |= self.made[client]
         frees = more.pop("frees", statements[0].frees if len(statements) == 1 else frozenset())
+        if self.numbered and "sequence" not in frees:
+            pins |= {"sequence"}
         rows = tuple(s.row for s in statements) + tuple(more.pop("rows", ()))
         return Step(client, tuple(ops), pins=pins, frees=frees, rows=rows,
                     alone=any(s.alone for s in statements) or executes and self.shaped[client], **more)
@@ -411,7 +438,7 @@ class Generator:
             made, said = [("parse", name, sql, oids)], []
         else:
             s = self.statement(client)
-            if s.simple or s.alone or self.round_about(name, s.sql):
+            if s.simple or s.alone or self.round_about(name, s.sql) or (name and s.row == "own views"):
                 return self.step(client, [("query", s.sql)], [s])
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
@@ -488,6 +515,8 @@ class Generator:
 
     def connect(self, client):
         params = self.rng.choice(START)
+        if self.numbered:
+            params = tuple(param for param in params if param[0] != "application_name") + ASKS
         return self.step(client, [("connect", self.user, params)], rows=["startup parameters"] if params else [])
 
     def settle(self, client):

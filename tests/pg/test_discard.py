@@ -188,3 +188,21 @@ def test_behind_a_commit_in_one_batch(s, reset):
     a.q("BEGIN; SET client_encoding = 'UTF8'; SELECT 1/0")
     a.parse("", "COMMIT").bind().execute().parse("", reset).bind().execute().sync().sync().go(2)
     a.q("SELECT v FROM t; SHOW client_encoding")
+
+
+@scenario("reset batches")
+def test_discard_all_twice_in_a_batch(s):
+    """It may not follow anything else there; what it gives back waits."""
+    a = s.client("a", application_name="from the start", client_encoding="LATIN1")
+    a.parse("", "DISCARD ALL").parse("", "DISCARD ALL").bind().execute().bind().execute().sync().go()
+    a.pins("SELECT pg_advisory_lock(31)")
+    a.parse("", "DISCARD ALL").bind().execute().bind().execute().parse("", "SHOW application_name").bind().execute().sync().go()
+    a.frees("SHOW client_encoding")
+
+
+@scenario("reset batches")
+def test_an_error_right_behind_discard_all(s):
+    a = s.client("a", application_name="from the start", client_encoding="LATIN1")
+    a.pins("SELECT pg_advisory_lock(31)")
+    a.parse("", "DISCARD ALL").bind().execute().execute("c9").sync().go()
+    a.frees("SHOW client_encoding; SHOW application_name")

@@ -702,3 +702,15 @@ def test_a_deallocate_is_judged_when_it_runs(s):
     a.parse("", "DEALLOCATE q").parse("q", "SELECT 4").bind("").execute().sync().go()
     a.parse("q", "SELECT 4").sync().go()
     a.parse("f", "DEALLOCATE q").close_("S", "q").bind("", "f").execute().sync().go()
+
+
+@scenario("SQL PREPARE")
+def test_bound_in_a_failed_transaction_when_what_it_executes_is_another(s):
+    a = s.client("a")
+    a.parse("e", "EXECUTE one").sync().go()
+    a.q("BEGIN")
+    a.q("EXECUTE e")
+    a.parse("one", "COMMIT").sync().go()
+    a.bind("", "e", ("1", "2")).sync().go()
+    a.bind("", "e").execute().sync().go()
+    a.q("ROLLBACK")

@@ -376,3 +376,44 @@ def test_set_right_behind_a_begin_is_rolled_back_to_the_clients_own(s):
         a.q("SELECT nothing")
         a.q("ROLLBACK")
         a.q("SHOW client_encoding; SHOW TimeZone")
+
+
+@scenario("SET in transactions", args={sql: (sql,) for sql in ("SET TimeZone = 'Asia/Tokyo'", "SET NAMES 'LATIN1'", "SET my.a = 'kept'",
+                                                               "SET search_path = s2")})
+def test_set_behind_the_end_of_a_failed_transaction(s, sql):
+    a = s.client("a")
+    probe = "SHOW TimeZone; SHOW client_encoding; SELECT current_setting('my.a', true); SELECT v FROM t"
+    a.q("SET search_path = s1")
+    a.q("BEGIN")
+    a.q("SELECT 1/0")
+    a.q("ROLLBACK; " + sql)
+    a.q(probe)
+    a.q("RESET ALL; SET search_path = s1")
+    a.q("BEGIN")
+    a.q("SELECT 1/0")
+    a.parse("", "COMMIT").bind().execute().query(sql).sync().go(2)
+    a.q(probe)
+    a.q("RESET ALL; SET search_path = s1")
+    a.q("BEGIN")
+    a.q("SELECT 1/0")
+    a.parse("", "ROLLBACK").bind().execute().parse("", sql).bind().execute().sync().go()
+    a.q(probe)
+    a.q("BEGIN; SAVEPOINT s")
+    a.q("SELECT 1/0")
+    a.q("ROLLBACK TO s; %s; COMMIT" % sql)
+    a.q(probe)
+
+
+@scenario("SET LOCAL")
+def test_set_local_rolled_back_to_a_savepoint_before_a_parse(s):
+    """What is parsed then is parsed under what was there before it."""
+    a = s.client("a")
+    a.q("SET search_path = s1")
+    a.q("BEGIN")
+    a.q("SAVEPOINT s")
+    a.q("SET LOCAL search_path = s2")
+    a.q("ROLLBACK TO s")
+    a.parse("p", "SELECT v FROM t").sync().go()
+    a.q("COMMIT")
+    for _ in range(2):
+        a.bind("", "p").execute().sync().go()
