@@ -25,6 +25,8 @@ import rows  # noqa: E402
 import servers  # noqa: E402
 
 POOLS = (1, 2, 3)
+LEFT = "; ".join((programs.PROBE, programs.PROBE_CUSTOM, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+                  "SELECT count(*) FROM pg_listening_channels()", "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()"))
 OUT_OF_SIGHT = """
 CREATE FUNCTION public.sets_path() RETURNS text LANGUAGE sql AS $$SELECT set_config('search_path', 's4', false)$$;
 CREATE FUNCTION public.within() RETURNS text LANGUAGE plpgsql SET search_path = s5 AS $$BEGIN SET LOCAL my.b = 'within'; RETURN f(); END$$;
@@ -58,6 +60,7 @@ class Bench:
                               "ALTER TABLE public.shape OWNER TO app")
 
         self.learn()
+        self.clean = self.left(1)
 
     def learn(self):
         """Clients that are called so ask for currval()."""
@@ -134,7 +137,28 @@ class Bench:
                 stand.close()
             except (rawpg.Deadline, OSError):
                 pass
-        return None
+        left = self.left(pool)
+        return None if left == self.clean else Divergence(len(steps) - 1, steps[-1], self.clean, left)
+
+    def left(self, pool):
+        """What clients that are new find on the pool's backends: every answer that isn't what a fresh one gives."""
+        self.tidy()
+        conns, seen = [], set()
+        try:
+            for _ in range(pool):
+                conns.append(rawpg.Conn(self.pooler.address, "app", self.pooler.database(pool)))
+            for conn in conns:
+                conn.query("BEGIN").go()
+                seen.add(repr([event for event in conn.query(LEFT).go() if event[0] != "RowDescription"]))
+            for conn in conns:
+                conn.query("ROLLBACK").go()
+                conn.terminate()
+        except (rawpg.Deadline, rawpg.Gone, OSError) as why:
+            seen.add("!! %s" % why)
+        finally:
+            for conn in conns:
+                conn.drop()
+        return sorted(seen)
 
     def pinned(self):
         """Who holds what, to explain a wait."""
