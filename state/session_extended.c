@@ -359,6 +359,12 @@ static void parse_done(struct parse *p)
 	stmt_release(p->own);
 }
 
+static bool unnamed_said(const struct unnamed_stmt *u, const struct parse *p)
+{
+	return u->substitute == p->substitute && u->target == p->target && u->own == p->own && buf_len(&u->tail) == p->tail_len &&
+	       !memcmp(buf_head(&u->tail), p->tail, p->tail_len);
+}
+
 /* What is sent for the unnamed statement, and what it means. */
 static void unnamed_says(struct session *s, struct unnamed_stmt *u, const struct parse *p)
 {
@@ -434,6 +440,12 @@ static struct stmt *parse_stmt(struct session *s, struct parse *p)
 
 static struct stmt *of_today(struct session *s, const char *name, struct stmt *st, int deep);
 
+/* One that PREPAREs its own name is one that finds it taken by what it was before that was known. */
+static bool same_text(const struct stmt *a, const struct stmt *b)
+{
+	return a->given_len && a->given_len == b->given_len && !memcmp(a->given, b->given, a->given_len);
+}
+
 /* Of what is substituted like this for a text, deep in how many EXECUTEs: would it be so today? */
 static bool says_the_same(struct session *s, const struct effects *e, uint8_t substitute, struct stmt *target, int deep)
 {
@@ -451,7 +463,7 @@ static bool says_the_same(struct session *s, const struct effects *e, uint8_t su
 			named = of_today(s, row->name, named, deep + 1);
 		return named == target || executes_too_deep(named);
 	default:
-		return !target || (named ? named == target : (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target));
+		return !target || (named ? named == target || same_text(named, target) : (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target));
 	}
 }
 
@@ -516,7 +528,7 @@ static void unnamed_of_today(struct session *s)
 	if (u->substitute == SUB_DISCARD_ALL ? s->backend->status == 'I' && !s->pins && !s->listen.behind :
 	    says_the_same(s, u->effects, u->substitute, u->target ? u->target : u->own, 0))
 		return;
-	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given))) {
+	if (parse_text(s, &p, buf_head(&u->given), buf_len(&u->given)) && !unnamed_said(u, &p)) {
 		stmt_release(u->target);
 		stmt_release(u->own);
 		unnamed_says(s, u, &p);
@@ -555,16 +567,20 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 enum session_verdict ensure_executed(struct session *s, struct stmt *st, bool alone)
 {
 	bool defines = !st->from_sql && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE;
-	struct stmt *inner = defines ? names_find(&s->names, st->effects->stmts[0].name) : stmt_executes(st);
-	enum session_verdict verdict = inner ? ensure_executed(s, inner, alone) : SESSION_NEXT;
+	struct stmt *inner = stmt_executes(st);
+	enum session_verdict verdict = SESSION_NEXT;
 
+	if (defines && st->target && names_find(&s->names, st->effects->stmts[0].name)) /* taken, perhaps by itself */
+		verdict = ensure_stmt(s, st->target, alone);
+	else if (inner)
+		verdict = ensure_executed(s, inner, alone);
 	return verdict == SESSION_NEXT ? ensure_stmt(s, st, alone) : verdict;
 }
 
 /* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
 static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
 {
-	if (!e || !target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name) != target))
+	if (!e || !target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && !names_find(&s->names, e->stmts[0].name)))
 		return SESSION_NEXT;
 	return ensure_executed(s, target, false);
 }

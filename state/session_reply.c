@@ -103,11 +103,21 @@ bool ledger_skip(struct session *s)
 
 /* ---- errors and notices: the client's own names and positions ---- */
 
+/* The name in a PREPARE that is executed by its own. */
+static const char *defined_name(const struct stmt *st, uint64_t id)
+{
+	st = st ? stmt_executed(st) : NULL;
+	if (!st || st->from_sql || !st->target || st->target->id != id || st->effects->stmts[0].kind != STMT_PREPARE)
+		return NULL;
+	return st->effects->stmts[0].name;
+}
+
 /* The client's name for a backend's: the one that its message said, where it has several. */
 static const char *name_said(struct session *s, uint64_t id)
 {
 	const struct owed *o = ledger_head(&s->backend->owed);
 	const struct stmt *st = o && o->name ? names_find(&s->names, o->name) : NULL;
+	const char *name;
 
 	if (st && st->id == id)
 		return o->name;
@@ -122,6 +132,10 @@ static const char *name_said(struct session *s, uint64_t id)
 	    s->query.effects->stmts[s->query.row].kind == STMT_EXECUTE && s->query.steps[s->query.row].target &&
 	    s->query.steps[s->query.row].target->id == id)
 		return s->query.effects->stmts[s->query.row].name;
+	if (o && o->kind == OWED_EXECUTE && o->portal && (name = defined_name(o->portal->target, id)))
+		return name;
+	if (s->query.row < s->query.n_steps && (name = defined_name(s->query.steps[s->query.row].target, id)))
+		return name;
 	for (size_t i = s->query.row; i < s->query.n_steps; i++)
 		if (s->query.steps[i].name && s->query.steps[i].target && s->query.steps[i].target->id == id)
 			return s->query.steps[i].name;

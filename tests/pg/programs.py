@@ -453,6 +453,8 @@ class Generator:
     def by_bind(self, client):
         """…and used in another round, if it is still there. What it does isn't known here: it may pin."""
         rng = self.rng
+        if self.holding.status[client] == "E":  # see the README: how many parameters it has may be told too late
+            return self.by_query(client)
         name = rng.choice(NAMED + ("", ""))
         portal = rng.choice(["", "", "c9"])
         values = rng.choice([[], [], [], ["x"], ["1", "2"], ["990"]])

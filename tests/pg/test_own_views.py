@@ -179,6 +179,18 @@ def test_by_way_of_a_view(s):
     a.q("SELECT scratch.count()")
 
 
+@scenario("own views")
+def test_channels_parsed_under_other_settings(s):
+    a = s.client("a", TimeZone="Europe/Paris")
+    a.pins("LISTEN one")
+    a.parse("", "SELECT set_config('TimeZone', 'UTC', true)").bind().execute()
+    a.parse("", "SELECT * FROM pg_listening_channels() ORDER BY 1").sync().go()
+    a.bind("c9", "", ("1", "2")).sync().go()
+    a.parse("", "SELECT * FROM pg_listening_channels() ORDER BY 1").sync().go()
+    a.bind().execute().sync().go()
+    a.frees("UNLISTEN *")
+
+
 @pytest.mark.skipif(servers.POOLER != "pgporter", reason="an error of pgporter's own")
 def test_a_statement_that_is_no_longer_valid_is_an_error_and_nothing_is_left(pooler):
     database = pooler.database(1)

@@ -714,3 +714,15 @@ def test_bound_in_a_failed_transaction_when_what_it_executes_is_another(s):
     a.bind("", "e", ("1", "2")).sync().go()
     a.bind("", "e").execute().sync().go()
     a.q("ROLLBACK")
+
+
+@scenario("SQL PREPARE")
+def test_a_statement_that_prepares_its_own_name(s):
+    a = s.client("a")
+    a.parse("p", "PREPARE p AS SELECT 1").sync().go()
+    a.q("EXECUTE p")
+    a.x("EXECUTE p")
+    a.bind("", "p").execute().sync().go()
+    a.parse("e", "EXECUTE e").sync().go()
+    a.q("DEALLOCATE p")
+    a.q("SELECT 1")
