@@ -31,6 +31,7 @@ struct run {
 	struct buf client_in, server_in, to_client, to_server;
 	size_t client_left, server_left; /* of a message dealt with in part */
 	bool client_drop, server_drop, held, over;
+	bool by_run; /* the next replies are taken a run at a time, where that goes */
 };
 
 /* Whole messages, one after the other, but for the last. */
@@ -157,6 +158,15 @@ static bool server_turn(struct run *r)
 	}
 	if (!buf_len(&r->server_in) || (r->client_left && !r->client_drop)) /* nobody answers half a message */
 		return false;
+	if (r->s.backend && (r->by_run = !r->by_run)) {
+		size_t n = session_plain_replies(&r->s, buf_head(&r->server_in), buf_len(&r->server_in), BODY_MAX);
+
+		buf_add(&r->to_client, buf_head(&r->server_in), n);
+		buf_consume(&r->server_in, n);
+		session_reply_done(&r->s);
+		if (n)
+			return true;
+	}
 	result = wire_head(buf_head(&r->server_in), buf_len(&r->server_in), BODY_MAX, &head);
 	if (result == WIRE_BAD || (result == WIRE_OK && !r->s.backend))
 		r->over = true;
