@@ -31,7 +31,7 @@ struct run {
 	struct buf client_in, server_in, to_client, to_server;
 	size_t client_left, server_left; /* of a message dealt with in part */
 	bool client_drop, server_drop, held, over;
-	bool by_run; /* the next replies are taken a run at a time, where that goes */
+	bool by_run; /* the next messages are taken a run at a time, where that goes */
 };
 
 /* Whole messages, one after the other, but for the last. */
@@ -83,6 +83,13 @@ static bool client_turn(struct run *r)
 	}
 	if (!buf_len(&r->client_in))
 		return false;
+	if ((r->by_run = !r->by_run) && !r->held) {
+		size_t n = session_plain_messages(&r->s, buf_head(&r->client_in), buf_len(&r->client_in), BODY_MAX);
+
+		buf_consume(&r->client_in, n);
+		if (n)
+			return true;
+	}
 	result = wire_head(buf_head(&r->client_in), buf_len(&r->client_in), BODY_MAX, &head);
 	if (result == WIRE_BAD)
 		r->over = true;

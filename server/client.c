@@ -564,7 +564,9 @@ static void press_back(struct client *c)
 static void active_pump(struct client *c)
 {
 	struct client_message m;
+	uint32_t body_max = (uint32_t)c->worker->config->max_packet_size;
 	bool partial = false;
+	size_t run;
 
 	if (c->welcomed && session_releasable(&c->session))
 		client_give_up_backend(c);
@@ -577,7 +579,10 @@ static void active_pump(struct client *c)
 		}
 		if (c->backend && c->backend->have_stream)
 			stream_out(&c->backend->stream); /* what the session writes for it goes into a warm block */
-		if (!message_at(c, &m) || !one_message(c, &m, &partial))
+		run = c->busy ? session_plain_messages(&c->session, buf_head(&c->stream.in), buf_len(&c->stream.in), body_max) : 0;
+		if (run)
+			buf_consume(&c->stream.in, run);
+		else if (!message_at(c, &m) || !one_message(c, &m, &partial))
 			break;
 	}
 	c->pumping = false;

@@ -820,13 +820,9 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 	return skip_message(s, m);
 }
 
-/* Whatever a message behind others in a batch could be held or refused for was seen to with the first of them, and
- * they have brought nothing new. */
 static inline bool goes_on(const struct session *s, const struct client_message *m)
 {
-	const struct backend *b = s->backend;
-
-	if (!s->ready || s->not_plain || b->skipping || b->copy_in || b->copy_both || s->want != b->have)
+	if (!session_goes_on(s))
 		return false;
 	switch (m->type) {
 	case 'P':

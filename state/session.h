@@ -362,6 +362,9 @@ bool session_login_begin(struct session *s);
 void session_welcome(struct session *s, const struct settings *reported);
 
 enum session_verdict session_from_client(struct session *s, const struct client_message *m);
+/* Behind a message of a batch that was sent: so many bytes from the first on are whole messages, now sent too; the caller
+ * takes them out. 0: session_from_client() has to tell. Bodies longer than body_max bytes are never among them. */
+size_t session_plain_messages(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max);
 /* A message of the linked backend; body may be partial (have < len). events is or-ed. */
 enum reply_verdict session_from_backend(struct session *s, const struct client_message *m, uint32_t *events);
 

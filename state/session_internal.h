@@ -86,6 +86,15 @@ unsigned session_lex_mode(struct session *s);
 /* The effects of a text of this client's, with what the database's catalogue tells. */
 const struct effects *session_effects_of(struct session *s, const char *text, size_t len);
 
+/* Whatever a message behind others in a batch could be held or refused for was seen to with the first of them, and they
+ * have brought nothing new. */
+static inline bool session_goes_on(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	return s->ready && !s->not_plain && !b->skipping && !b->copy_in && !b->copy_both && s->want == b->have;
+}
+
 /* session_extended.c: Parse, Bind, Describe, Execute, Close */
 enum session_verdict session_extended(struct session *s, const struct client_message *m);
 /* Copies what is there of a message to the backend; NEXT or STREAM. */

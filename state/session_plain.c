@@ -1,5 +1,6 @@
-/* The way of replies that take no thought: those to statements without any effect, a whole run at a time. What is left
- * to session_from_backend() is everything else; a reply that is told apart here must be one that it would forward. */
+/* The way of messages that take no thought: a batch of the unnamed statement where that has no effect, and the replies to
+ * any such, a whole run at a time. What is left to session_from_client() and session_from_backend() is everything else;
+ * what is done here must be what they would do. */
 #include "parser/reader.h"
 #include "state/session_internal.h"
 
@@ -98,5 +99,66 @@ size_t session_plain_replies(struct session *s, const uint8_t *bytes, size_t len
 		if (plain == ANSWERED)
 			owed_pop(s);
 	}
+	return at;
+}
+
+/* ---- the client's ---- */
+
+static bool unnamed_is_plain(const struct session *s)
+{
+	const struct unnamed_stmt *u = &s->unnamed;
+
+	return u->serial && s->backend->unnamed == u->serial && effects_none(u->effects) && !u->substitute && !u->target && !u->own &&
+	       u->watched == watch_seen(s) && !(s->channels && channels_in_use(s->channels));
+}
+
+/* Of the unnamed statement, portal and all; what it says is done here but for sending it. */
+static bool plain_message(struct session *s, char type, const uint8_t *body, size_t len)
+{
+	struct ledger *l = &s->backend->owed;
+
+	switch (type) {
+	case 'B':
+		if (len < 2 || body[0] || body[1] || !unnamed_is_plain(s))
+			return false;
+		s->counters->binds++;
+		ledger_push(l, OWED_BIND, false);
+		return true;
+	case 'D':
+		if (len != 2 || body[0] != 'P' || body[1])
+			return false;
+		ledger_push(l, OWED_DESCRIBE_PORTAL, false);
+		return true;
+	case 'E':
+		if (len != 5 || body[0])
+			return false;
+		s->listen.behind = true;
+		ledger_push(l, OWED_EXECUTE, false);
+		return true;
+	case 'S':
+		ledger_push(l, OWED_SYNC, false);
+		s->await_ready = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+size_t session_plain_messages(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max)
+{
+	struct backend *b = s->backend;
+	size_t at = 0;
+
+	if (!b || !b->batch || !s->carry || s->bound || s->portals || !session_goes_on(s))
+		return 0;
+	while (len - at >= HEAD && !s->await_ready) {
+		uint32_t claim = be32(bytes + at + 1);
+
+		if (claim < 4 || claim - 4 > body_max || claim > len - at - 1 ||
+		    !plain_message(s, (char)bytes[at], bytes + at + HEAD, claim - 4))
+			break;
+		at += 1 + claim;
+	}
+	buf_add(b->out, bytes, at);
 	return at;
 }

@@ -212,6 +212,24 @@ static void stream_rest(struct client *c)
 	c->left -= n;
 }
 
+/* What goes on without a thought, where there is some; by turns, so that all else sees it too. */
+static bool plain_messages(struct world *w, struct client *c)
+{
+	size_t n = world_chance(w, 2) ? session_plain_messages(&c->s, buf_head(&c->in), buf_len(&c->in), 1u << 30) : 0;
+	struct client_message m;
+
+	counts[COUNT_PLAIN_SAID] += n > 0;
+	for (size_t end = buf_len(&c->in) - n; buf_len(&c->in) > end;) {
+		if (!client_message_at(w, c, &m) || m.have < m.len) {
+			world_fail(w, "client %zu: half a message was sent on", client_no(w, c));
+			return false;
+		}
+		world_trace(w, "client %zu, message %c goes on in a run\n", client_no(w, c), m.type);
+		client_taken(c, &m, false);
+	}
+	return n;
+}
+
 void client_pump(struct world *w, struct client *c)
 {
 	struct client_message m;
@@ -227,6 +245,8 @@ void client_pump(struct world *w, struct client *c)
 			stream_rest(c);
 			continue;
 		}
+		if (plain_messages(w, c))
+			continue;
 		if (!client_message_at(w, c, &m) || !one_message(w, c, &m, &partial))
 			break;
 	}

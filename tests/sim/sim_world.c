@@ -17,7 +17,7 @@ static const char *const count_names[COUNTS] = {
 	"task: names", "task: begin", "task: sequence", "task: settle", "task: clear", "task: lay",
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
 	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back", "backends evicted for what they have seen", "our statements that failed", "settings not restored", "clients told that all is lost",
-	"answered without a backend", "settings in flight", "messages", "statements run",
+	"answered without a backend", "settings in flight", "messages", "statements run", "messages that take no thought, by the run",
 };
 
 uint64_t counts[COUNTS];
