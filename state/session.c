@@ -251,7 +251,7 @@ void session_txn_reset(struct session *s)
 		free(s->txn.names[i]);
 	s->txn.n_names = 0;
 	watch_let_go(s);
-	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.error = false;
+	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.base_unknown = s->txn.error = false;
 	s->txn.outcome = 0;
 	s->txn.observe = 0;
 }

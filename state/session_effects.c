@@ -218,6 +218,7 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 			continue;
 		session_touch(s, lower);
 		s->txn.uncertain = true;
+		s->txn.base_unknown |= !t->surely && settings_get(s->base, lower);
 	}
 }
 
@@ -504,7 +505,7 @@ void effects_settle(struct session *s, uint32_t *events)
 	if (s->txn.dirty) {
 		if (!s->txn.uncertain && (s->txn.outcome == 'R' || (!s->txn.outcome && s->txn.error)))
 			roll_back(s);
-		else if (s->txn.uncertain && all_reported(s))
+		else if (s->txn.uncertain && !s->txn.base_unknown && all_reported(s))
 			take_all_reported(s);
 		else if (s->txn.uncertain)
 			ask = true;
@@ -600,6 +601,18 @@ static uint32_t pins_asked(uint32_t observe, uint32_t pins)
 	return asked;
 }
 
+/* What no longer is as a session has set it was RESET out of sight: to the backend's value, where the client has its own. */
+static void startup_values_back(struct session *s)
+{
+	for (size_t i = 0; i < settings_size(s->base); i++) {
+		const char *name = settings_name_at(s->base, i);
+
+		if (strcmp(name, "role") && strcmp(name, "session_authorization") && !settings_get(s->want, name) &&
+		    !settings_get(s->backend->have, name))
+			settings_set(&s->want, name, settings_value_at(s->base, i));
+	}
+}
+
 void effects_observed(struct session *s, uint32_t *events)
 {
 	struct reader r = reader_of(buf_head(&s->task_rows), buf_len(&s->task_rows));
@@ -621,6 +634,7 @@ void effects_observed(struct session *s, uint32_t *events)
 		free(name);
 		free(value);
 	}
+	startup_values_back(s);
 	s->pins &= ~asked;
 	pins &= ~rules_ignored_pins(s);
 	for (uint32_t bit = 1; bit < 1u << PIN_REASONS; bit <<= 1)

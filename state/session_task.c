@@ -147,6 +147,20 @@ void task_prepare(struct session *s, struct stmt *st)
 	task_sent(s);
 }
 
+/* To a value that is not the client's own. PostgreSQL does not say it of custom ones. */
+static bool may_be_reset(const struct session *s, const char *name)
+{
+	return s->txn.base_unknown && settings_get(s->base, name) && !strchr(name, '.') && strcmp(name, "role") &&
+	       strcmp(name, "session_authorization");
+}
+
+static void put_if_set(struct buf *q, const char *name)
+{
+	buf_text(q, ",(SELECT pg_catalog.current_setting(s.name) FROM pg_catalog.pg_settings AS s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) ");
+	sql_put_literal(q, name);
+	buf_text(q, " AND s.source OPERATOR(pg_catalog.=) 'session')");
+}
+
 static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 {
 	const struct settings *have = s->backend->have;
@@ -157,9 +171,13 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
 		sql_put_literal(q, s->txn.names[i]);
-		buf_text(q, ",pg_catalog.current_setting(");
-		sql_put_literal(q, s->txn.names[i]);
-		buf_text(q, ",true)");
+		if (may_be_reset(s, s->txn.names[i])) {
+			put_if_set(q, s->txn.names[i]);
+		} else {
+			buf_text(q, ",pg_catalog.current_setting(");
+			sql_put_literal(q, s->txn.names[i]);
+			buf_text(q, ",true)");
+		}
 		sep = " UNION ALL SELECT ";
 	}
 	for (size_t i = 0; observe & (TOUCH_OPAQUE | TOUCH_LISTED) && i < settings_size(have); i++) {

@@ -128,6 +128,50 @@ def test_reset_all_in_one_batch_with_half_a_datestyle(s, params):
     a.parse("", "SET DateStyle = 'YMD'").bind().execute().parse("r", "RESET ALL").bind("", "r").execute().parse("", "SELECT 1/0").bind().execute().sync().go()
     a.q("ROLLBACK; SHOW DateStyle; SHOW TimeZone")
     a.q("BEGIN")
-    a.parse("", "SET DateStyle = 'YMD'").bind().execute().bind("", "r").execute().parse("", "SELECT current_setting('DateStyle'), current_setting('TimeZone'), current_setting('search_path')").bind().execute().sync().go()
+    a.parse("", "SET DateStyle = 'YMD'").bind().execute().bind("", "r").execute() \
+        .parse("", "SELECT current_setting('DateStyle'), current_setting('TimeZone'), current_setting('search_path')").bind().execute().sync().go()
     a.q("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     a.q("COMMIT; SHOW DateStyle; SHOW TimeZone")
+
+
+OUT_OF_SIGHT = {
+    "DO": ("DO $$BEGIN RESET %s; END$$",), "DO, set_config": ("DO $$BEGIN PERFORM set_config('%s', NULL, false); END$$",),
+    "DO, EXECUTE": ("DO $$BEGIN EXECUTE 'RESET %s'; END$$",), "DO, RESET ALL": ("DO $$BEGIN RESET ALL; PERFORM '%s'; END$$",),
+    "function": ("CREATE FUNCTION scratch.back() RETURNS text LANGUAGE sql AS $$SELECT set_config('%s', NULL, false)$$; GRANT ALL ON FUNCTION "
+                 "scratch.back() TO PUBLIC", "SELECT scratch.back() IS NULL"),
+    "procedure": ("CREATE PROCEDURE scratch.back() LANGUAGE plpgsql AS $$BEGIN RESET %s; END$$; GRANT ALL ON PROCEDURE scratch.back() "
+                  "TO PUBLIC", "CALL scratch.back()"),
+}
+
+
+@scenario("startup parameters", args={"%s of %s" % (way, name): (way, name) for way in OUT_OF_SIGHT for name in ("work_mem", "search_path")})
+def test_reset_out_of_sight(s, way, name):
+    """In the statement itself and in its transaction it may read the server's value, afterwards its own."""
+    s.client("z").quit()
+    a = s.client("a", params={name: STARTED[name] for name in ("work_mem", "search_path", "my.own")})
+    *before, sql = [text.replace("%s", name) for text in OUT_OF_SIGHT[way]]
+    for text in before:
+        a.q(text)
+    for ask in (a.q, a.x):
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        ask(sql)
+        a.q("SHOW " + name)
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        a.q("BEGIN")
+        ask(sql)
+        a.q("COMMIT; SELECT 1")
+        a.q("SHOW " + name)
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        a.q("BEGIN")
+        ask(sql)
+        a.q("ROLLBACK")
+        a.q("SHOW " + name)
+
+
+@scenario("startup parameters")
+def test_set_config_of_a_bound_name_to_null_by_expression(s):
+    a = s.client("a", work_mem="5MB", search_path="s2,s1")
+    for name in ("work_mem", "search_path"):
+        a.q("SET %s = '%s'" % (name, THEN[name]))
+        a.parse("", "SELECT set_config($1, nullif($2, $2), false) IS NULL").bind("", "", [name, "x"]).execute().sync().go()
+        a.q("SHOW " + name)
