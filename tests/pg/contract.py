@@ -3,7 +3,7 @@
 
     contract.py [--write] [--quick] [VERSION ...]
 
---write puts the table into docs/contract.md; --quick plays each scenario once, on its smaller pool, by simple queries, among
+--write puts it into README.md, and with what does not hold into docs/contract.md; --quick plays each scenario once, on its smaller pool, by simple queries, among
 strangers that disturb that row only. Versions are fetched by tests/postgres_versions.py; where one can't be had it is skipped, loudly,
 but under CI=true that is a failure. Exits with 1 when a scenario fails. PGPORTER as in servers.py.
 """
@@ -24,6 +24,8 @@ import postgres_versions  # noqa: E402  (after the path is set)
 import rows  # noqa: E402
 
 OUT = os.path.join(ROOT, "docs", "contract.md")
+README = os.path.join(ROOT, "README.md")
+BEGIN, END = "<!-- made by make contract -->\n", "<!-- until here -->\n"
 
 # What the client does, how it is kept, and the rows of rows.py whose scenarios show it.
 CONTRACT = (
@@ -82,7 +84,7 @@ def cell(outcome, names):
 def table(outcomes):
     """The table as Markdown; outcomes: version -> row -> outcome -> tests."""
     versions = sorted(outcomes)
-    lines = ["| what the client does | how | " + " | ".join("PostgreSQL %d" % v for v in versions) + " |",
+    lines = ["| what the client does | how | " + " | ".join(map(str, versions)) + " |",
              "|---|---|" + "---|" * len(versions)]
     for what, how, names in CONTRACT:
         lines.append("| %s | %s | %s |" % (what, how, " | ".join(cell(outcomes[v], names) for v in versions)))
@@ -111,6 +113,15 @@ def document(outcomes):
     return "\n".join(parts)
 
 
+def put_into_readme(outcomes):
+    with open(README) as file:
+        text = file.read()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    with open(README, "w") as file:
+        file.write(before + BEGIN + table(outcomes) + "\n" + END + after)
+
+
 def main():
     ask = argparse.ArgumentParser()
     ask.add_argument("--write", action="store_true")
@@ -137,6 +148,7 @@ def main():
     if args.write and len(outcomes) == len(args.versions):
         with open(OUT, "w") as out:
             out.write(document(outcomes))
+        put_into_readme(outcomes)
     return 1 if failed else 0
 
 

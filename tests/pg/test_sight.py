@@ -96,7 +96,7 @@ test_reached = scripts("opaque statements", {
         "INSERT INTO scratch.mother VALUES ('1')", INSERT],
     "SQL PREPARE of before": [HARMLESS, "PREPARE before AS SELECT scratch.sets()", "EXECUTE before", SETS, "EXECUTE before",
                               "DEALLOCATE before"],
-    "EXPLAIN": [SETS, "EXPLAIN (COSTS off) SELECT scratch.sets()", "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT scratch.sets()"],
+    "EXPLAIN": [SETS, "EXPLAIN (COSTS off) SELECT scratch.sets()", "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) SELECT scratch.sets()"],
 }, PROBE)
 
 
