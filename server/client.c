@@ -481,6 +481,14 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		return false;
 	}
 	verdict = session_from_client(&c->session, m);
+	if (verdict == SESSION_LINK) {
+		if (hold_begin(c))
+			return true;
+		if (!request_backend(c))
+			return false;
+		stream_out(&c->backend->stream); /* a warm block, as in active_pump() */
+		verdict = session_from_client(&c->session, m);
+	}
 	if (c->session.refused_now)
 		log_refusal(c);
 	switch (verdict) {
@@ -498,8 +506,8 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		c->stream_drop = true;
 		buf_consume(in, WIRE_HEAD + m->have);
 		return true;
-	case SESSION_LINK:
-		return hold_begin(c) || request_backend(c);
+	case SESSION_LINK: /* it is linked now */
+		return false;
 	case SESSION_VACATE:
 		begin_query(c, m->type);
 		return vacate_begin(c);

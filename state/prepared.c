@@ -170,6 +170,8 @@ void unnamed_clear(struct unnamed_stmt *u)
 {
 	struct unnamed_stmt empty = { .tail = u->tail, .given = u->given };
 
+	if (!u->serial)
+		return;
 	if (u->effects)
 		effects_release(u->effects);
 	if (u->at_parse)

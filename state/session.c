@@ -61,6 +61,8 @@ void session_init(struct session *s, struct session_store *store, struct session
 
 void query_clear(struct session *s)
 {
+	if (!s->query.effects && !s->query.steps && !s->query.shifts && !s->query.swallow_rows && !s->query.extra_left)
+		return;
 	if (s->query.effects)
 		effects_release(s->query.effects);
 	for (size_t i = 0; i < s->query.n_steps; i++) {
