@@ -25,6 +25,7 @@ import rows  # noqa: E402
 import servers  # noqa: E402
 
 POOLS = (1, 2, 3)
+CUSTOM = " ".join("-c %s=x" % name for name in programs.CUSTOM)
 LEFT = "; ".join((programs.PROBE, programs.PROBE_CUSTOM, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
                   "SELECT count(*) FROM pg_listening_channels()", "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()"))
 OUT_OF_SIGHT = """
@@ -137,19 +138,19 @@ class Bench:
                 stand.close()
             except (rawpg.Deadline, OSError):
                 pass
-        left = self.left(pool)
+        left = self.left(pool, next(step.ops[0][1] for step in steps if step.ops[0][0] == "connect"))
         return None if left == self.clean else Divergence(len(steps) - 1, steps[-1], self.clean, left)
 
-    def left(self, pool):
-        """What clients that are new find on the pool's backends: every answer that isn't what a fresh one gives."""
+    def left(self, pool, user="app"):
+        """What clients that are new find on the pool's backends. They name all custom settings, so that they may get any."""
         self.tidy()
         conns, seen = [], set()
         try:
             for _ in range(pool):
-                conns.append(rawpg.Conn(self.pooler.address, "app", self.pooler.database(pool)))
+                conns.append(rawpg.Conn(self.pooler.address, user, self.pooler.database(pool), params={"options": CUSTOM}))
             for conn in conns:
                 conn.query("BEGIN").go()
-                seen.add(repr([event for event in conn.query(LEFT).go() if event[0] != "RowDescription"]))
+                seen.add(repr([event for event in conn.query(LEFT).go() if event[0] != "RowDescription"]).replace(repr(user), "a user"))
             for conn in conns:
                 conn.query("ROLLBACK").go()
                 conn.terminate()

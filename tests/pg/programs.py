@@ -532,7 +532,7 @@ class Generator:
         if pin not in FREES:
             return self.step(client, [("quit",)])
         return Step(client, (("query", FREES[pin]),), frees=self.holding.pins[client] if FREES[pin] == "DISCARD ALL" else frozenset([pin]),
-                    rows=("reset batches",))
+                    pins=frozenset(["sequence"] if self.numbered and pin not in ("sequence", "opaque") else ()), rows=("reset batches",))
 
     def next(self, client):
         if not self.connected[client]:
