@@ -138,7 +138,7 @@ class Bench:
                 stand.close()
             except (rawpg.Deadline, OSError):
                 pass
-        left = self.left(pool, next(step.ops[0][1] for step in steps if step.ops[0][0] == "connect"))
+        left = self.left(pool, next((step.ops[0][1] for step in steps if step.ops[0][0] == "connect"), "app"))
         return None if left == self.clean else Divergence(len(steps) - 1, steps[-1], self.clean, left)
 
     def left(self, pool, user="app"):
