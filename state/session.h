@@ -254,6 +254,7 @@ struct session {
 	/* The client was told that its transaction has begun; PostgreSQL is with the next message. */
 	struct {
 		struct buf text;
+		bool parsed;	   /* it came by the extended protocol: statement and portal, both unnamed, are there afterwards */
 		bool held, failed; /* failed: in the client's eyes it is an aborted one by now */
 		bool bare;	   /* and its settings could not be restored: it is aborted without them */
 	} begin;

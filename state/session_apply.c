@@ -135,6 +135,13 @@ static void send_statement(struct session *s, const char *sql, size_t sql_len, c
 	put_run(s, TASK_STMT, TASK_STMT, values, n);
 }
 
+void send_own_unnamed(struct session *s, const char *sql, size_t len)
+{
+	put_parse(s, "", sql, len, 0);
+	put_run(s, "", "", NULL, 0);
+	s->backend->unnamed = UNNAMED_UNKNOWN;
+}
+
 void send_own(struct session *s, const char *sql, size_t len)
 {
 	send_statement(s, sql, len, NULL, 0);

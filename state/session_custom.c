@@ -484,7 +484,7 @@ static void hold(struct session *s, const char *text, size_t len, size_t word_at
 	buf_reset(&s->begin.text);
 	buf_add(&s->begin.text, text, len);
 	s->begin.held = true;
-	s->begin.failed = false;
+	s->begin.failed = s->begin.parsed = false;
 	s->counters->queries++;
 	s->counters->held_begins++;
 	msg_add(s->to_client, 'C', start ? "START TRANSACTION" : "BEGIN", start ? sizeof "START TRANSACTION" : sizeof "BEGIN");
@@ -566,6 +566,7 @@ static size_t hold_batch(struct session *s, struct batch *b)
 		if (described)
 			msg_add(s->to_client, 'n', NULL, 0);
 		hold(s, text, len, e->stmts[0].at);
+		s->begin.parsed = true;
 	}
 	if (e)
 		effects_release(e);
@@ -609,6 +610,12 @@ bool begin_ready(struct session *s)
 
 	if (!s->begin.held)
 		return true;
+	if (s->begin.parsed && !s->begin.failed) {
+		task_begin(s, TASK_BEGIN);
+		send_own_unnamed(s, (const char *)buf_head(&s->begin.text), buf_len(&s->begin.text));
+		task_sent(s);
+		return false;
+	}
 	buf_add(&sql, buf_head(&s->begin.text), buf_len(&s->begin.text));
 	if (s->begin.failed)
 		put_failure(&sql);

@@ -193,6 +193,7 @@ void vacate_forget(struct session *s);
 
 /* session_apply.c */
 void send_own(struct session *s, const char *sql, size_t len); /* a statement of ours, inside a task or among the client's */
+void send_own_unnamed(struct session *s, const char *sql, size_t len); /* and leaves the unnamed statement and portal there */
 void send_own_closed(struct session *s); /* nothing of it is left to be seen */
 void send_own_with(struct session *s, const char *sql, const char *first, const char *second); /* two text parameters */
 void send_difference(struct session *s, const struct settings *from, const struct settings *to, bool local);

@@ -439,3 +439,16 @@ def test_that_rule_changes_with_reload(start_pooler):
             console.q("RELOAD")
         a.q("SELECT 1")
         assert b.value("SELECT current_setting('app.tenant', true)") == ""
+
+
+@scenario("protocol")
+def test_the_portal_of_a_begin_is_there(s):
+    """It waits for what comes next, and so does its portal."""
+    a = s.client("a")
+    for text in ("BEGIN", "START TRANSACTION READ ONLY"):
+        a.x(text)
+        a.execute().sync().go()
+        a.q("ROLLBACK")
+        a.x(text)
+        a.bind().execute().sync().go()
+        a.q("ROLLBACK")
