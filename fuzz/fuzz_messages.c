@@ -75,6 +75,7 @@ static bool client_turn(struct run *r)
 	struct wire_head head;
 	struct client_message m;
 	enum session_verdict verdict;
+	size_t taken;
 	enum wire_result result;
 
 	if (r->client_left) {
@@ -95,10 +96,17 @@ static bool client_turn(struct run *r)
 		r->over = true;
 	if (result != WIRE_OK || r->held)
 		return false;
+	taken = r->s.backend ? 0 : session_hold_begin(&r->s, buf_head(&r->client_in), buf_len(&r->client_in));
+	must(taken <= buf_len(&r->client_in));
+	if (taken) {
+		buf_consume(&r->client_in, taken);
+		return true;
+	}
 	m = message_of(&r->client_in, &head);
 	verdict = session_from_client(&r->s, &m);
 	if (verdict == SESSION_LINK) {
 		must(!r->s.backend);
+		session_knows(&r->s, buf_head(&r->client_in), buf_len(&r->client_in));
 		session_link(&r->s, &r->b);
 		verdict = session_from_client(&r->s, &m);
 	}
