@@ -76,7 +76,7 @@ check: unit replay ## units, fuzz corpora, layering, option tables: no PostgreSQ
 	@/usr/bin/python3 tests/check_options.py
 	@/usr/bin/python3 tests/check_options.py --used
 
-SIM_COUNT ?= 400000
+SIM_COUNT ?= 300000
 sim: $(BUILD)/sim ## sessions, pools and backends against a model of PostgreSQL: SIM_COUNT seeds from SIM_SEED on
 	@$(BUILD)/sim $(wildcard tests/sim/seeds/*.txt)
 	@$(BUILD)/sim --seed $(or $(SIM_SEED),1) --count $(SIM_COUNT)

@@ -370,12 +370,12 @@ static struct backend_conn *by_pid(const struct backend_conn *to, uint32_t pid)
 	return NULL;
 }
 
-void conn_marker_heard(const struct backend_conn *to, uint32_t pid)
+void conn_marker_heard(const struct backend_conn *to, uint32_t pid, uint64_t serial)
 {
 	struct backend_conn *b = by_pid(to, pid);
 
 	if (b)
-		speakers_marked(&b->speakers);
+		speakers_marked(&b->speakers, serial);
 }
 
 uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid)

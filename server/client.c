@@ -277,7 +277,7 @@ void client_linked(struct client *c, struct backend_conn *b)
 	c->xact_us = c->query_us = w->now_us;
 	c->query_notified = false;
 	session_link(&c->session, &b->facts);
-	if (speakers_enter(&b->speakers, c->cancel_pid, session_listens(&c->session), session_can_mark(&c->session), w->now_us))
+	if (speakers_enter(&b->speakers, c->cancel_pid, c->session.serial, session_listens(&c->session), session_can_mark(&c->session), w->now_us))
 		session_mark_first(&c->session);
 	if (c->state == CLIENT_WELCOME) {
 		if (c->pool->greeting && !b->single)

@@ -330,7 +330,7 @@ static void on_marker(struct listening *l, uint32_t pid, const char *payload)
 
 	if (channels_own_marker(payload))
 		wake_all(l);
-	conn_marker_heard(l->conn, pid);
+	conn_marker_heard(l->conn, pid, marker_serial(payload));
 	if (!s)
 		return;
 	c = client_of(s->owner);

@@ -395,6 +395,11 @@ bool channels_own_marker(const char *payload)
 	return !strncmp(payload, "0 ", 2);
 }
 
+uint64_t marker_serial(const char *payload)
+{
+	return strtoull(payload, NULL, 10);
+}
+
 struct subscriber *channels_marked(struct channels *c, const char *payload)
 {
 	char *end;

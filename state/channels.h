@@ -88,6 +88,7 @@ uint64_t marker_new(struct subscriber *s, char op, const char *name, char payloa
 /* A marker has come through: does what it says. Returns whose it is; NULL: nobody's that is still there, or one of
  * channels_ask(): those who wait may go on. */
 struct subscriber *channels_marked(struct channels *c, const char *payload);
+uint64_t marker_serial(const char *payload); /* whose it says it is */
 bool channels_own_marker(const char *payload); /* of channels_ask() */
 /* Who listens to it, in the order in which they began; NULL: nobody. */
 const struct subscriptions *channels_listeners(struct channels *c, const char *name);

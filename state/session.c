@@ -677,7 +677,7 @@ static const struct settings *settings_for(struct session *s, const struct clien
 }
 
 /* A change of authorization reports two parameters, in an order that would show what a flight ahead of it has changed; and
- * a statement about a database, or for a sequence's number, may have to wait, with nothing under way. */
+ * a statement about a database, for a sequence's number, or LISTEN may have to wait, with nothing under way. */
 static bool must_not_follow(struct session *s, const struct client_message *m)
 {
 	const char *text = (const char *)m->body;
@@ -695,7 +695,7 @@ static bool must_not_follow(struct session *s, const struct client_message *m)
 	e = session_effects_of(s, text, (size_t)(end - text));
 	found = e->flags & TOUCH_DATABASE || sequence_holds(s, e);
 	for (size_t i = 0; i < e->n && !found; i++)
-		found = e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization");
+		found = (e->stmts[i].name && !strcmp(e->stmts[i].name, "session_authorization")) || (m->type == 'Q' && listen_may_wait(s, &e->stmts[i]));
 	effects_release(e);
 	return found;
 }

@@ -409,6 +409,8 @@ void flight_undone(struct session *s, uint32_t *events)
 		flight_tell(s);
 	s->await_ready = s->await_reply = false;
 	s->query_done = 0;
+	if (buf_len(&s->listen.inbox))
+		listen_flush(s);
 	msg_add(s->to_client, 'Z', "I", 1);
 	*events |= EVENT_READY;
 }

@@ -275,6 +275,7 @@ void task_notify(struct session *s, const char *channel, const char *payload);
 bool listen_is_shared(const struct session *s);
 /* This LISTEN or UNLISTEN need not be PostgreSQL's own, as far as is known before it is sent. */
 bool listen_may_share(const struct session *s, const struct stmt_effects *row);
+bool listen_may_wait(const struct session *s, const struct stmt_effects *row); /* such a statement of a simple Query, for the listening backend */
 enum listen_way {
 	LISTEN_MARKED, /* a marker is sent for it */
 	LISTEN_PLAIN,  /* it goes as it is */

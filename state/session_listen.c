@@ -65,6 +65,17 @@ bool listen_may_share(const struct session *s, const struct stmt_effects *row)
 	       channels_state(s->channels) != CHANNELS_REFUSED;
 }
 
+bool listen_may_wait(const struct session *s, const struct stmt_effects *row)
+{
+	const struct stmt *st = row->kind == STMT_EXECUTE && row->name ? names_find(&s->names, row->name) : NULL;
+
+	if (!listen_is_shared(s))
+		return false;
+	if (st && stmt_executed(st)->effects->n)
+		row = &stmt_executed(st)->effects->stmts[0];
+	return row->kind == STMT_LISTEN || row->kind == STMT_UNLISTEN || row->kind == STMT_UNLISTEN_ALL;
+}
+
 enum listen_way listen_way(struct session *s, const struct stmt_effects *row, bool behind)
 {
 	enum channel_answer answer;

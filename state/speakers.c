@@ -7,7 +7,7 @@ static bool under_way(const struct speaker *p, int64_t now_us)
 	return !p->quiet && now_us - p->left_us < SPEAKER_UNDER_WAY_US;
 }
 
-bool speakers_enter(struct speakers *s, uint32_t pid, bool listens, bool can_mark, int64_t now_us)
+bool speakers_enter(struct speakers *s, uint32_t pid, uint64_t serial, bool listens, bool can_mark, int64_t now_us)
 {
 	bool doubt = false;
 
@@ -15,14 +15,15 @@ bool speakers_enter(struct speakers *s, uint32_t pid, bool listens, bool can_mar
 		if (s->n == SPEAKERS_KEPT)
 			s->n--;
 		memmove(s->list + 1, s->list, s->n * sizeof *s->list);
-		s->list[0] = (struct speaker){ .pid = pid };
+		s->list[0] = (struct speaker){ .pid = pid, .serial = serial };
 		s->n++;
 	}
 	s->list[0].quiet = false;
 	for (unsigned i = 1; i < s->n; i++)
 		doubt = doubt || (s->list[i].pid != pid && (listens || s->list[i].likely) && under_way(&s->list[i], now_us));
-	s->before_marker = doubt && can_mark;
-	return s->before_marker;
+	doubt = doubt && can_mark;
+	s->list[0].awaited = s->before_marker = doubt;
+	return doubt;
 }
 
 void speakers_said(struct speakers *s, int64_t now_us)
@@ -41,11 +42,22 @@ void speakers_leave(struct speakers *s, bool quiet, int64_t now_us)
 	s->list[0].left_us = now_us;
 }
 
-void speakers_marked(struct speakers *s)
+void speakers_marked(struct speakers *s, uint64_t serial)
 {
-	s->before_marker = false;
-	if (s->n)
-		s->n = 1;
+	unsigned found = s->n;
+
+	for (unsigned i = s->n; i-- > 0;) {
+		if (s->list[i].serial != serial)
+			continue;
+		found = i;
+		if (s->list[i].awaited) /* of several by one client the first comes first */
+			break;
+	}
+	if (found == s->n)
+		return;
+	s->list[found].awaited = false;
+	s->n = found + 1;
+	s->before_marker = s->before_marker && found;
 }
 
 /* Whoever spoke first is heard first. What comes in one turn may all be of one. */

@@ -13,7 +13,9 @@
 enum { SPEAKERS_KEPT = 4, SPEAKER_UNDER_WAY_US = 20 * 1000 }; /* so long a notification may be on its way */
 
 struct speaker {
-	uint32_t pid; /* as others know it */
+	uint32_t pid;	 /* as others know it */
+	uint64_t serial; /* of its session, as its markers say */
+	bool awaited;	 /* its marker has yet to come */
 	bool likely;  /* it has said NOTIFY, and none of it was heard since */
 	bool quiet;   /* nothing of it is on its way: that was waited for */
 	int64_t said_us, heard_us, left_us;
@@ -28,10 +30,11 @@ struct speakers { /* zeroed to start with */
 /* This client has the backend now. can_mark: a marker can be sent ahead of what it does. Returns true if one has to be,
  * since another's notification may still come: one that was said, or, for a client that listens and might take it for
  * its own, any. */
-bool speakers_enter(struct speakers *s, uint32_t pid, bool listens, bool can_mark, int64_t now_us);
+bool speakers_enter(struct speakers *s, uint32_t pid, uint64_t serial, bool listens, bool can_mark, int64_t now_us);
 void speakers_said(struct speakers *s, int64_t now_us); /* the latest: a statement that names NOTIFY */
 void speakers_leave(struct speakers *s, bool quiet, int64_t now_us);
-void speakers_marked(struct speakers *s);		/* a marker has come from this backend */
+/* A marker has come from this backend: what follows is of the client that has sent it, or of those that had it afterwards. */
+void speakers_marked(struct speakers *s, uint64_t serial);
 uint32_t speakers_heard(struct speakers *s, int64_t now_us); /* a notification has: whose it is; 0: nobody's */
 
 #endif

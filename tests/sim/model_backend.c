@@ -25,6 +25,7 @@ static void ready(struct model *m)
 	m->executed = m->ours_bound = false;
 	status = m->failed ? 'E' : m->explicit_ ? 'T' : 'I';
 	model_report(m);
+	model_hears(m);
 	msg_add(&m->out, 'Z', &status, 1);
 }
 
@@ -106,10 +107,10 @@ static bool refused(struct model *m)
 	return model_error(m, "25P02", "current transaction is aborted, commands ignored until end of transaction %s", "block");
 }
 
-/* An error in pgporter's words, or nothing at all: what the client reads is its answer. */
+/* An error in pgporter's words, a marker, or nothing at all: what the client reads is its answer. */
 static bool stands_for_clients(const char *sql)
 {
-	return strstr(sql, "RAISE") || !strcmp(sql, "SELECT");
+	return strstr(sql, "RAISE") || strstr(sql, "LISTEN") || strstr(sql, "NOTIFY") || strstr(sql, "pg_notify") || !strcmp(sql, "SELECT");
 }
 
 static bool on_parse(struct model *m, struct reader *r)
@@ -462,6 +463,13 @@ const char *model_leftover(const struct model *m)
 		if (st->name && *st->name && strncmp(st->name, "pgporter_", 9))
 			return "a client's own prepared statement";
 	return NULL;
+}
+
+void model_cluster_init(struct model_cluster *cluster, bool reports_at_once)
+{
+	cluster->roles_gone = 0;
+	cluster->reports_at_once = reports_at_once;
+	cluster->n_log = 0;
 }
 
 void model_init(struct model *m, struct model_cluster *cluster)

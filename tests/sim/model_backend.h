@@ -33,12 +33,19 @@ enum model_var {
 	VARS,
 };
 
-enum { MODEL_STMTS = 48, MODEL_PORTALS = 24, MODEL_SAVES = 12, MODEL_LOCKS = 8, MODEL_BOUND = 40, MODEL_ROLES = 16 };
+enum { MODEL_STMTS = 48, MODEL_PORTALS = 24, MODEL_SAVES = 12, MODEL_LOCKS = 8, MODEL_BOUND = 40, MODEL_ROLES = 16, MODEL_NOTES = 16, MODEL_LOG = 400 };
+
+struct model_note {
+	uint32_t pid; /* who has sent it */
+	const char *channel, *payload;
+};
 
 /* What all backends of one server share. */
 struct model_cluster {
 	uint32_t roles_gone;	/* DROP ROLE r<n> has committed */
 	bool reports_at_once;	/* as PostgreSQL 13: ParameterStatus when the value changes */
+	size_t n_log;
+	struct model_note log[MODEL_LOG]; /* what was notified, in the order of the commits */
 };
 
 struct model_text; /* a text, read */
@@ -50,6 +57,7 @@ struct model_state {
 	const char *local[VARS];   /* NULL: none */
 	uint32_t temps, temps_dropped_at_commit; /* temporary tables t<n> */
 	uint32_t channels;
+	size_t n_notes;
 	uint32_t roles_gone;
 	bool temp_schema;
 };
@@ -80,6 +88,10 @@ struct model {
 	struct buf in, out; /* bytes to it and from it */
 	struct model_cluster *cluster;
 	const char *base[VARS], *told[VARS]; /* RESET values; what the client was told */
+	uint32_t pid;
+	size_t heard; /* so much of the log */
+	uint32_t channels_any, channels_all; /* listened to behind some, behind all commits since model_looked() */
+	struct model_note notes[MODEL_NOTES]; /* of this transaction */
 	uint32_t custom_known; /* custom settings this session has heard of */
 	bool superuser_told;
 	const char *auth_told;
@@ -105,6 +117,11 @@ struct model {
 
 void model_init(struct model *m, struct model_cluster *cluster); /* buffers are kept: zero them first, once */
 void model_release(struct model *m);
+void model_cluster_init(struct model_cluster *cluster, bool reports_at_once);
+/* Notifications that are there for it, unless it is in a transaction. A payload ends with its place in the log: "x#000012". False: none. */
+bool model_hears(struct model *m);
+enum { MODEL_SUFFIX = 7 };
+unsigned model_channel(const char *name); /* its bit in model_state.channels */
 /* A startup parameter; before anything else. False: not a setting it knows. */
 bool model_start_with(struct model *m, const char *name, const char *value);
 /* A ParameterStatus for everything that is reported, as at login. */

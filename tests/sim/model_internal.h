@@ -79,6 +79,10 @@ bool model_run_series(struct model *m, const struct run *r, const struct model_s
 bool model_takes_snapshot(enum model_op op);
 int model_locks_held(const struct model *m);
 
+/* model_notify.c */
+bool model_notify(struct model *m, const struct run *r, const struct model_sql *q);
+void model_notes_committed(struct model *m);
+
 /* model_asked.c */
 void model_asked(struct model *m, const struct model_sql *q);
 bool model_learned(struct model *m, const struct model_sql *q);

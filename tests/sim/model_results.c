@@ -44,6 +44,9 @@ uint32_t model_result_of(struct model *m, const struct model_sql *q, const char 
 	case OP_UNLOCK:
 		*name = "pg_advisory_unlock";
 		return TYPE_BOOL;
+	case OP_NOTIFY:
+		*name = "pg_notify";
+		return q->hold || !q->name ? TYPE_VOID : 0;
 	case OP_UNLOCK_ALL:
 		*name = "pg_advisory_unlock_all";
 		return TYPE_VOID;

@@ -71,7 +71,7 @@ static bool run_drop_role(struct model *m, const struct model_sql *q)
 
 static bool run_listen(struct model *m, const struct model_sql *q)
 {
-	uint32_t bit = q->name ? 1u << (q->name[0] & 15) : 0;
+	uint32_t bit = q->name ? 1u << model_channel(q->name) : 0;
 
 	if (q->op == OP_LISTEN)
 		m->now.channels |= bit;
@@ -142,6 +142,7 @@ static bool run_discard(struct model *m, const struct model_sql *q)
 bool model_takes_snapshot(enum model_op op)
 {
 	switch (op) {
+	case OP_NOTIFY: /* but by a SELECT */
 	case OP_BEGIN:
 	case OP_COMMIT:
 	case OP_ROLLBACK:
@@ -311,6 +312,8 @@ bool model_run(struct model *m, const struct run *r, const struct model_sql *q)
 	case OP_UNLISTEN:
 	case OP_UNLISTEN_ALL:
 		return run_listen(m, q);
+	case OP_NOTIFY:
+		return model_notify(m, r, q);
 	case OP_COPY_IN:
 	case OP_COPY_OUT:
 		return run_copy(m, r, q);

@@ -139,6 +139,11 @@ static const struct { enum model_var v; const char *name; } reported[] = {
 	{ VAR_CONFORMING, "standard_conforming_strings" }, { VAR_AUTHORIZATION, "session_authorization" },
 };
 
+/* Never changed here. */
+static const struct { const char *name, *value; } fixed[] = {
+	{ "server_encoding", "UTF8" }, { "client_encoding", "UTF8" }, { "in_hot_standby", "off" },
+};
+
 void model_report(struct model *m)
 {
 	bool super = model_is_superuser(m);
@@ -168,6 +173,8 @@ void model_greet(struct model *m)
 {
 	memset(m->told, 0, sizeof m->told);
 	m->superuser_told = !model_is_superuser(m);
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		tell(m, fixed[i].name, fixed[i].value);
 	model_report(m);
 }
 
@@ -194,6 +201,9 @@ bool model_carries(const struct model *m, const char *name, const char *value)
 
 const char *model_reported(const struct model *m, const char *name)
 {
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		if (!strcmp(fixed[i].name, name))
+			return fixed[i].value;
 	if (!strcmp(name, "is_superuser"))
 		return m->superuser_told ? "on" : "off";
 	for (size_t i = 0; i < sizeof reported / sizeof *reported; i++)

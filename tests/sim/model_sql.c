@@ -406,6 +406,15 @@ static void read_select(struct scan *s, struct model_sql *q)
 		read_lock(s, q, OP_UNLOCK);
 	} else if (take(s, "pg_advisory_unlock_all()") || take(s, "pg_catalog.pg_advisory_unlock_all()")) {
 		q->op = OP_UNLOCK_ALL;
+	} else if (take(s, "pg_catalog.pg_notify($1,$2)")) {
+		q->op = OP_NOTIFY;
+	} else if (take(s, "pg_notify(") || take(s, "pg_catalog.pg_notify(")) {
+		q->op = OP_NOTIFY;
+		q->hold = true; /* by a SELECT */
+		s->bad |= !string_of(s, &q->name);
+		need(s, ",");
+		s->bad |= !string_of(s, &q->value);
+		need(s, ")");
 	} else if (!strncasecmp(s->at, "set_config(", 11) || !strncasecmp(s->at, "pg_catalog.set_config(", 22)) {
 		q->op = OP_SET_CONFIG;
 		read_set_configs(s, q);
@@ -534,6 +543,14 @@ static bool read_cursor_words(struct scan *s, struct model_sql *q)
 	return true;
 }
 
+static void read_notify(struct scan *s, struct model_sql *q)
+{
+	read_names(s, q, OP_NOTIFY);
+	q->value = model_word("");
+	if (take(s, ","))
+		s->bad |= !string_of(s, &q->value);
+}
+
 static void read_rest(struct scan *s, struct model_sql *q)
 {
 	if (take(s, "PREPARE"))
@@ -554,6 +571,8 @@ static void read_rest(struct scan *s, struct model_sql *q)
 		;
 	else if (take(s, "UNLISTEN"))
 		read_names(s, q, OP_UNLISTEN);
+	else if (take(s, "NOTIFY"))
+		read_notify(s, q);
 	else if (take(s, "LISTEN"))
 		read_names(s, q, OP_LISTEN);
 	else if (plain(s, q, "COPY copied FROM STDIN", OP_COPY_IN) || plain(s, q, "COPY copied TO STDOUT", OP_COPY_OUT))

@@ -19,8 +19,11 @@ static void portals_after(struct model *m, bool commit)
 
 void model_transaction_ends(struct model *m, bool commit)
 {
-	if (!commit)
+	if (commit)
+		model_notes_committed(m);
+	else
 		m->now = m->at_begin;
+	m->now.n_notes = 0;
 	memset(m->now.local, 0, sizeof m->now.local);
 	m->now.temps &= ~m->now.temps_dropped_at_commit;
 	m->now.temps_dropped_at_commit = 0;

@@ -1,4 +1,4 @@
-/* links: tests/sim/model*.c tests/sim/sim_*.c state/session*.c state/channels.c state/backend.c state/pool.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: tests/sim/model*.c tests/sim/sim_*.c state/session*.c state/channels.c state/backend.c state/pool.c state/speakers.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* sim [--seed N] [--count N] [--seconds S] [FILE…]: plays programs, from seeds N, N + 1, … or from files. A program that
  * fails is made as small as it can be while it still fails, and is printed together with what happened. */
 #include "tests/sim/sim.h"
@@ -80,7 +80,7 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 {
 	bool any = false;
 
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 11; i++) {
 		struct sim_program t = *p;
 
 		switch (i) {
@@ -94,6 +94,7 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 		case 7: t.limit = 0; break;
 		case 8: t.size = 1; break;
 		case 9: t.faults = false; break;
+		case 10: t.shares = false; break;
 		}
 		if (memcmp(&t, p, offsetof(struct sim_program, clients)) && try_smaller(p, &t, result))
 			any = true;

@@ -25,8 +25,8 @@ struct sim_program {
 	size_t n_clients, n_pools;
 	int size, reserve, limit; /* of each pool; of the database, 0: none */
 	size_t prepared_max;
-	bool chunks, deaths, failing, cancels, at_once, faults; /* bytes come in pieces; backends die, can't be opened; queries are cancelled while
-					     * they wait; ParameterStatus as PostgreSQL 13; pgporter's own statements fail */
+	bool chunks, deaths, failing, cancels, at_once, faults, shares; /* bytes come in pieces; backends die, can't be opened; queries are cancelled while
+					     * they wait; ParameterStatus as PostgreSQL 13; pgporter's own statements fail; LISTEN is shared */
 	struct sim_client clients[SIM_CLIENTS];
 };
 

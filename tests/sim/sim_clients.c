@@ -15,6 +15,7 @@ void client_give_up(struct world *w, struct client *c)
 		return;
 	world_trace(w, "client %zu gives back server %zu\n", client_no(w, c), conn_no(w, b));
 	c->conn = NULL;
+	speakers_leave(&b->speakers, session_listens(&c->s), w->now_us);
 	clean = session_unlink(&c->s);
 	conn_release(w, b, clean && !c->left);
 }
@@ -24,6 +25,8 @@ void client_gone(struct world *w, struct client *c)
 	if (c->state == CLIENT_GONE)
 		return;
 	c->state = CLIENT_GONE;
+	c->gone_at = w->listening.through;
+	session_listen_end(&c->s);
 	pool_unwait(&c->waiter);
 	client_give_up(w, c);
 	pool_of(w, c)->n_clients--;
@@ -56,6 +59,8 @@ void client_linked(struct world *w, struct client *c, struct conn *b)
 	c->conn = b;
 	b->client = c;
 	session_link(&c->s, &b->facts);
+	if (speakers_enter(&b->speakers, c->alone.pid, c->s.serial, session_listens(&c->s), session_can_mark(&c->s), w->now_us))
+		session_mark_first(&c->s);
 	c->runnable = true;
 	if (c->state != CLIENT_LOGIN)
 		return;
@@ -166,6 +171,9 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 		else
 			world_trace(w, "%c…\n", m->type);
 	}
+	if (c->conn && session_said_notify(&c->s))
+		speakers_said(&c->conn->speakers, w->now_us);
+	listening_said(w, c);
 	switch (verdict) {
 	case SESSION_NEXT:
 		if (m->have < m->len)
@@ -189,6 +197,8 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 		*partial = true;
 		return false;
 	case SESSION_HOLD:
+		if (c->s.listens && c->s.listens->waiting)
+			return false;
 		if (!c->conn)
 			world_fail(w, "client %zu: held without a backend that could end it", client_no(w, c));
 		return false;

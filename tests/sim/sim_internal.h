@@ -7,10 +7,11 @@
 
 #include "state/pool.h"
 #include "state/session.h"
+#include "state/speakers.h"
 #include "tests/sim/model_backend.h"
 #include "tests/sim/sim.h"
 
-enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8, FAILURES = 16, PATIENCE_US = 250 * 1000 };
+enum { BACKENDS = 12, POOLS = 2, STEPS_MAX = 40000, CANCELS = 8, FAILURES = 16, TURNS = 256, PATIENCE_US = 250 * 1000 };
 
 enum client_state { CLIENT_LOGIN, CLIENT_ACTIVE, CLIENT_GONE };
 enum conn_state { CONN_FREE, CONN_OPENING, CONN_READY, CONN_PARTING };
@@ -19,6 +20,23 @@ enum conn_state { CONN_FREE, CONN_OPENING, CONN_READY, CONN_PARTING };
 #define ENDING "c|S|Q:ROLLBACK|Q:SELECT 'end'"
 
 struct conn;
+
+/* From one ReadyForQuery to the next: how many notifications were committed when it was told, when the client went on; what it listens
+ * to alone, behind it, and since the last one, at any time, all the time. */
+struct turn {
+	size_t told, said;
+	uint32_t channels, any, all;
+	bool idle; /* told so */
+};
+
+/* The connection that listens for all. */
+struct listening {
+	struct channels *channels;
+	struct model m;
+	struct buf in;
+	bool open, greeting, asking, gap, died;
+	size_t through; /* so much of the log has come through */
+};
 
 struct client {
 	struct pool_waiter waiter; /* first: a waiter is its client */
@@ -34,6 +52,10 @@ struct client {
 	struct { size_t message, at, len; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
 	size_t n_failures, flown; /* and the message that a flight went ahead of */
 	struct buf failed;
+	size_t looked, n_turns, gone_at; /* in out; turns; how much of the log had come through when it was gone */
+	struct turn turns[TURNS];
+	uint64_t heard[MODEL_LOG / 64 + 1];
+	bool listened_itself; /* on its own backend, some time */
 	struct model alone;
 	struct model_cluster own; /* its PostgreSQL alone */
 };
@@ -43,6 +65,7 @@ struct conn {
 	struct backend facts;
 	struct buf out, in; /* to PostgreSQL; arrived from it */
 	struct model m;
+	struct speakers speakers;
 	struct client *client;
 	size_t left;
 	bool drop, dying, told_fatal, close_needed, faulty; /* faulty: something of ours has failed there */
@@ -64,7 +87,9 @@ enum count {
 	COUNT_TASK, COUNT_TASK_LAST = COUNT_TASK + TASK_LAY - 1,
 	COUNT_PIN, COUNT_PIN_LAST = COUNT_PIN + PIN_REASONS - 1,
 	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
-	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_FAULT, COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS, COUNT_PLAIN_SAID,
+	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_FAULT,
+	COUNT_NOTIFIED, COUNT_MUST_HEAR, COUNT_UNDER_ANOTHER, COUNT_MARKER, COUNT_LISTEN_REFUSED, COUNT_LISTEN_LOST,
+	COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS, COUNT_PLAIN_SAID,
 	COUNTS,
 };
 
@@ -81,6 +106,10 @@ struct world {
 	struct pooled pools[POOLS];
 	struct client clients[SIM_CLIENTS];
 	struct conn conns[BACKENDS];
+	struct listening listening;
+	size_t sender[MODEL_LOG]; /* client by number */
+	size_t n_senders;
+	uint32_t last_pid;
 	int64_t now_us;
 	uint64_t steps;
 };
@@ -91,6 +120,7 @@ void world_trace(struct world *w, const char *fmt, ...);
 bool world_chance(struct world *w, uint32_t of);
 size_t client_no(const struct world *w, const struct client *c);
 size_t conn_no(const struct world *w, const struct conn *b);
+size_t some(struct world *w, size_t n); /* how many of n bytes arrive now */
 
 /* sim_words.c */
 void words_told(FILE *f, char type, const uint8_t *body, size_t len);
@@ -119,6 +149,20 @@ void client_note_failure(struct world *w, struct client *c, size_t had, size_t m
 
 /* sim_replies.c */
 void conn_pump(struct world *w, struct conn *b);
+
+void client_events(struct world *w, struct client *c, uint32_t events);
+void client_failed(struct world *w, struct client *c, const char *code, const char *message); /* told so, and closed */
+
+/* sim_listen.c */
+void listening_begins(struct world *w);
+void listening_ends(struct world *w);
+bool listening_moves(struct world *w);
+uint32_t listening_known_as(struct world *w, uint32_t pid);
+void listening_look(struct world *w, struct client *c);
+void listening_said(struct world *w, struct client *c);
+void listening_alone(struct client *c, size_t n);
+size_t listening_place(const uint8_t *message); /* of a NotificationResponse, in the log */
+void listening_compare(struct world *w, struct client *c);
 
 /* sim_compare.c */
 void compare_play_alone(struct world *w, struct client *c, const struct sim_client *program);

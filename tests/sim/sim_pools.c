@@ -1,6 +1,8 @@
 /* Pools and connections: opened, handed over, given back, closed. server/pools.c and server/backend_conn.c are followed step by step. */
 #include "tests/sim/sim_internal.h"
 
+#include <string.h>
+
 #include "parser/reader.h"
 #include "parser/wire.h"
 
@@ -31,6 +33,8 @@ static bool conn_open(struct world *w, struct pooled *p)
 	backend_init(&b->facts, w->store.settings, &b->out);
 	b->facts.prepared_max = w->p->prepared_max;
 	model_init(&b->m, &w->cluster);
+	b->m.pid = ++w->last_pid;
+	memset(&b->speakers, 0, sizeof b->speakers);
 	b->node.facts = &b->facts;
 	pool_opening(&p->pool, &b->node, w->now_us);
 	world_trace(w, "server %zu opens\n", conn_no(w, b));
@@ -83,6 +87,7 @@ void conn_close(struct world *w, struct conn *b, const char *why)
 		session_unlink(&c->s);
 	if (c->state == CLIENT_GONE)
 		return;
+	session_listen_end(&c->s);
 	c->fatal = true;
 	c->state = CLIENT_GONE;
 	((struct pooled *)b->node.pool)->n_clients--;

@@ -47,7 +47,7 @@ static const char *const paths[] = { "a", "b", "a, b", "\"$user\", public", "\"B
 enum feature {
 	F_SET, F_LOCAL, F_RESET, F_TRANSACTION, F_SAVEPOINT, F_CHAIN, F_ERROR, F_DEFERRED, F_SET_CONFIG, F_SET_CONFIG_BIND, F_CUSTOM_NULL,
 	F_OPAQUE, F_ROLE, F_ROLE_DROPPED, F_AUTHORIZATION, F_SUPERUSER_ONLY, F_PREPARED, F_UNNAMED, F_SQL_PREPARE, F_LITERAL, F_PATH, F_CURSOR_HOLD,
-	F_CURSOR, F_LOCK, F_TEMP, F_LISTEN, F_COPY, F_DISCARD_ALL, F_DISCARD, F_RESET_BATCH, F_PIPELINE, F_PORTAL, F_ISOLATION, F_MULTI, F_PLAIN,
+	F_CURSOR, F_LOCK, F_TEMP, F_LISTEN, F_NOTIFY, F_COPY, F_DISCARD_ALL, F_DISCARD, F_RESET_BATCH, F_PIPELINE, F_PORTAL, F_ISOLATION, F_MULTI, F_PLAIN,
 	FEATURES,
 };
 
@@ -55,7 +55,7 @@ static const char *const feature_names[FEATURES] = {
 	"SET", "SET LOCAL", "RESET", "transactions", "savepoints", "AND CHAIN", "errors", "failing COMMIT", "set_config", "set_config by Bind",
 	"custom settings that read NULL", "DO", "SET ROLE", "roles that are dropped", "SET SESSION AUTHORIZATION", "settings for superusers",
 	"named statements", "the unnamed statement", "PREPARE", "literals read at Parse", "search_path", "WITH HOLD", "cursors", "advisory locks",
-	"temporary tables", "LISTEN", "COPY", "DISCARD ALL", "DISCARD", "reset batches", "pipelines", "portals in parts", "isolation levels", "several statements",
+	"temporary tables", "LISTEN", "NOTIFY", "COPY", "DISCARD ALL", "DISCARD", "reset batches", "pipelines", "portals in parts", "isolation levels", "several statements",
 	"plain queries",
 };
 
@@ -210,8 +210,27 @@ static const struct template {
 	{ F_TEMP, "Q:DROP TABLE pg_temp.t%i" },
 	{ F_TEMP, "Q:SELECT count(*) FROM pg_temp.t%i" },
 	{ F_TEMP, "P::CREATE TEMP TABLE t%i (i int)|B::|E:|S" },
+	{ F_LISTEN, "Q:LISTEN %h" },
+	{ F_LISTEN, "Q:UNLISTEN %h" },
 	{ F_LISTEN, "Q:LISTEN a" },
-	{ F_LISTEN, "Q:UNLISTEN a" },
+	{ F_LISTEN, "Q:LISTEN b; LISTEN a" },
+	{ F_LISTEN, "P::LISTEN %h|B::|E:|S" },
+	{ F_LISTEN, "P::UNLISTEN %h|B::|E:|S" },
+	{ F_LISTEN, "P::LISTEN %h|B::|E:|P::SELECT 1|B::|E:|S" },
+	{ F_LISTEN, "Q:BEGIN|Q:LISTEN %h|Q:%e" },
+	{ F_LISTEN, "Q:BEGIN; SAVEPOINT s; LISTEN %h; ROLLBACK TO s; COMMIT" },
+	{ F_LISTEN, "Q:BEGIN; SAVEPOINT s; UNLISTEN %h; ROLLBACK TO s; COMMIT" },
+	{ F_LISTEN, "Q:LISTEN %h; SELECT 1/0" },
+	{ F_NOTIFY, "Q:NOTIFY %h, '%i'" },
+	{ F_NOTIFY, "Q:NOTIFY %h, '%i'" },
+	{ F_NOTIFY, "Q:NOTIFY %h" },
+	{ F_NOTIFY, "Q:BEGIN; NOTIFY %h, '1'; NOTIFY %h, '2'; NOTIFY %h, '1'; %e" },
+	{ F_NOTIFY, "Q:SELECT pg_notify('%h', '%i')" },
+	{ F_NOTIFY, "P::NOTIFY %h, '%i'|B::|E:|S" },
+	{ F_NOTIFY, "P::NOTIFY %h, '%i'|B::|E:|P::SELECT 1/0|B::|E:|S" },
+	{ F_NOTIFY, "Q:BEGIN|Q:NOTIFY %h, '%i'|Q:SAVEPOINT s|Q:NOTIFY %h, '3'|Q:ROLLBACK TO s|Q:%e" },
+	{ F_NOTIFY, "Q:BEGIN|Q:NOTIFY %h, '%i'|Q:LISTEN %h|Q:NOTIFY %h, '3'|Q:%e" },
+	{ F_NOTIFY, "Q:BEGIN|Q:NOTIFY %h, '%i'|Q:UNLISTEN %h|Q:NOTIFY %h, '3'|Q:%e" },
 	{ F_LISTEN, "Q:UNLISTEN *" },
 	{ F_COPY, "Q:COPY copied FROM STDIN|d|d|c" },
 	{ F_COPY, "Q:COPY copied FROM STDIN|d|f" },
@@ -353,6 +372,8 @@ static size_t word_for(struct maker *m, char what, bool sql, char *out)
 		return (size_t)sprintf(out, "%s", PICK(m, paths));
 	case 'r': /* its own: what happens to them is not another client's to see */
 		return (size_t)sprintf(out, "r%u", (unsigned)m->client * 2 + rng_below(&m->rng, 2));
+	case 'h':
+		return (size_t)sprintf(out, "%c", 'a' + (char)rng_below(&m->rng, 2));
 	case 'i':
 		return (size_t)sprintf(out, "%u", 1 + rng_below(&m->rng, 2));
 	default:
@@ -398,6 +419,8 @@ static void choose_features(struct maker *m)
 
 	if (rng_below(&m->rng, 2))
 		some &= (uint64_t)rng_next(&m->rng) << 32 | rng_next(&m->rng);
+	if (some >> F_NOTIFY & 1)
+		some |= 1ull << F_LISTEN;
 	some |= 1ull << rng_below(&m->rng, FEATURES) | 1ull << rng_below(&m->rng, FEATURES) | 1ull << F_PLAIN;
 	if (some >> F_LITERAL & 1 && left_out & OUT_ANALYSED_ANEW)
 		some &= ~(1ull << F_PATH | 1ull << F_TEMP | 1ull << F_DISCARD);
@@ -461,6 +484,7 @@ void program_of_seed(struct sim_program *p, uint64_t seed)
 	p->cancels = !rng_below(&m.rng, 8);
 	p->at_once = !rng_below(&m.rng, 4);
 	p->faults = !rng_below(&m.rng, 8);
+	p->shares = rng_below(&m.rng, 4);
 	for (m.client = 0; m.client < p->n_clients; m.client++)
 		make_client(&m, &p->clients[m.client]);
 }
@@ -471,8 +495,8 @@ void program_print(const struct sim_program *p, FILE *f)
 {
 	fprintf(f, "schedule %llu\npools %zu size %d reserve %d limit %d prepared %zu\n", (unsigned long long)p->schedule, p->n_pools, p->size, p->reserve,
 		p->limit, p->prepared_max);
-	fprintf(f, "with%s%s%s%s%s%s\n", p->chunks ? " chunks" : "", p->deaths ? " deaths" : "", p->failing ? " failing" : "",
-		p->cancels ? " cancels" : "", p->at_once ? " at_once" : "", p->faults ? " faults" : "");
+	fprintf(f, "with%s%s%s%s%s%s%s\n", p->chunks ? " chunks" : "", p->deaths ? " deaths" : "", p->failing ? " failing" : "",
+		p->cancels ? " cancels" : "", p->at_once ? " at_once" : "", p->faults ? " faults" : "", p->shares ? " shares" : "");
 	for (size_t i = 0; i < p->n_clients; i++) {
 		fprintf(f, "client %s\n", p->clients[i].start);
 		for (size_t u = 0; u <= p->clients[i].n_units; u++) {
@@ -510,6 +534,7 @@ static bool read_line(struct sim_program *p, char *line)
 		p->cancels = strstr(line, " cancels");
 		p->at_once = strstr(line, " at_once");
 		p->faults = strstr(line, " faults");
+		p->shares = strstr(line, " shares");
 		return true;
 	}
 	if (!strcmp(line, "vanishes") && c) {

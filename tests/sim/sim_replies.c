@@ -48,7 +48,7 @@ static void client_broken(struct world *w, struct client *c)
 	pools_serve(w, pool_of(w, c));
 }
 
-static void client_events(struct world *w, struct client *c, uint32_t events)
+void client_events(struct world *w, struct client *c, uint32_t events)
 {
 	struct conn *b = c->conn;
 
@@ -76,6 +76,13 @@ static void client_events(struct world *w, struct client *c, uint32_t events)
 		c->runnable = true;
 }
 
+void client_failed(struct world *w, struct client *c, const char *code, const char *message)
+{
+	msg_report(&c->out, 'E', "FATAL", code, message, NULL, NULL);
+	c->fatal = true;
+	client_gone(w, c);
+}
+
 static bool is_fatal(const struct client_message *m)
 {
 	const char *severity = m->type == 'E' && m->have == m->len ? report_field(m->body, m->len, 'V') : NULL;
@@ -96,6 +103,7 @@ static bool reply(struct world *w, struct conn *b, const struct client_message *
 	if (verdict != REPLY_BROKEN)
 		counts[COUNT_FORWARD + verdict]++;
 	client_note_failure(w, c, had, c->flown);
+	c->listened_itself |= c->s.pins & PIN_LISTEN;
 	count_pins(pins, c->s.pins);
 	if (c->s.task != task)
 		count_task(&c->s);
@@ -169,6 +177,15 @@ static bool plain_replies(struct world *w, struct conn *b)
 	return true;
 }
 
+/* A notification tells who sent it: the client, as others know it. */
+static void name_sender(struct world *w, uint8_t *body)
+{
+	uint32_t known_as = listening_known_as(w, be32(body));
+
+	for (int i = 0; i < 4; i++)
+		body[i] = (uint8_t)(known_as >> (24 - 8 * i));
+}
+
 static void linked_pump(struct world *w, struct conn *b)
 {
 	struct client *c = b->client;
@@ -188,6 +205,8 @@ static void linked_pump(struct world *w, struct conn *b)
 			break;
 		m = (struct client_message){ .type = head.type, .body = buf_head(&b->in) + WIRE_HEAD, .len = head.body_len };
 		m.have = buf_len(&b->in) - WIRE_HEAD < m.len ? buf_len(&b->in) - WIRE_HEAD : m.len;
+		if (m.type == 'A' && m.have == m.len)
+			name_sender(w, (uint8_t *)m.body);
 		if (!reply(w, b, &m, &events))
 			break;
 		answer_invented(b);

@@ -16,7 +16,10 @@ static const char *const count_names[COUNTS] = {
 	[COUNT_TASK] = "task: apply", "task: prepare", "task: observe", "task: login", "task: forget", "task: undo", "task: notify", "task: learn",
 	"task: names", "task: begin", "task: sequence", "task: settle", "task: clear", "task: lay",
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
-	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back", "backends evicted for what they have seen", "our statements that failed", "settings not restored", "clients told that all is lost",
+	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back",
+	"backends evicted for what they have seen", "our statements that failed",
+	"notifications told", "notifications that had to be", "one's own under another's pid", "markers", "LISTEN not shared for now", "listening servers that died",
+	"settings not restored", "clients told that all is lost",
 	"answered without a backend", "settings in flight", "messages", "statements run", "messages that take no thought, by the run",
 };
 
@@ -66,7 +69,7 @@ void world_trace(struct world *w, const char *fmt, ...)
 /* ---- what happens ---- */
 
 /* How many of n bytes arrive now. */
-static size_t some(struct world *w, size_t n)
+size_t some(struct world *w, size_t n)
 {
 	if (!w->p->chunks || n < 2)
 		return n;
@@ -183,7 +186,9 @@ static bool conn_works(struct world *w, struct conn *b)
 	}
 	if (*b->m.complaint)
 		world_fail(w, "server %zu: %s", conn_no(w, b), b->m.complaint);
-	return any;
+	while (w->n_senders < w->cluster.n_log)
+		w->sender[w->n_senders++] = b->client ? client_no(w, b->client) : SIM_CLIENTS;
+	return (b->client && model_hears(&b->m)) || any;
 }
 
 static bool conn_answers(struct world *w, struct conn *b)
@@ -290,6 +295,8 @@ static bool something(struct world *w)
 	size_t places = 3 * w->p->n_clients + 3 * BACKENDS, from = rng_below(&w->rng, (uint32_t)places);
 
 	w->now_us += rng_below(&w->rng, 2000);
+	if (world_chance(w, 4) && listening_moves(w))
+		return true;
 	if (w->p->deaths && world_chance(w, 40))
 		conn_dies(w, &w->conns[rng_below(&w->rng, 4)]);
 	for (size_t i = 0; i < places; i++) {
@@ -306,7 +313,7 @@ static bool something(struct world *w)
 	for (size_t i = 0; i < w->p->n_clients; i++)
 		if (client_vanishes(w, &w->clients[i], true))
 			return true;
-	return serve_all(w) || clock_helps(w);
+	return listening_moves(w) || serve_all(w) || clock_helps(w);
 }
 
 /* ---- what must hold at every instant ---- */
@@ -390,15 +397,20 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 {
 	struct pooled *p = pool_of(w, c);
 
-	memset(&c->own, 0, sizeof c->own);
-	c->own.reports_at_once = w->p->at_once;
+	model_cluster_init(&c->own, w->p->at_once);
 	model_init(&c->alone, &c->own);
+	c->alone.pid = 1000 + (uint32_t)client_no(w, c);
+	c->looked = c->n_turns = 0;
+	c->turns[0] = (struct turn){ .said = SIZE_MAX };
+	c->gone_at = 0;
+	c->listened_itself = false;
 	buf_reset(&c->script);
 	buf_reset(&c->in);
 	buf_reset(&c->out);
 	session_init(&c->s, &w->store, &p->counters, &c->out);
 	c->s.generation = &p->generation;
 	c->s.carry = true;
+	c->s.channels = w->listening.channels;
 	start_with(c, program->start);
 	model_greet(&c->alone);
 	buf_reset(&c->alone.out);
@@ -424,8 +436,11 @@ static void world_begins(struct world *w, const struct sim_program *p)
 	w->rng = (struct rng){ p->schedule };
 	w->now_us = 1000000;
 	w->steps = 0;
-	w->cluster = (struct model_cluster){ .reports_at_once = p->at_once };
+	model_cluster_init(&w->cluster, p->at_once);
 	w->database = (struct pool_limit){ .max = p->limit };
+	w->n_senders = 0;
+	w->last_pid = 1;
+	listening_begins(w);
 	for (size_t i = 0; i < p->n_pools; i++) {
 		memset(&w->pools[i], 0, sizeof w->pools[i]);
 		pool_init(&w->pools[i].pool, &w->database, &w->pools[i].user);
@@ -446,8 +461,10 @@ static void world_ends(struct world *w)
 		if (c->s.backend)
 			session_unlink(&c->s);
 		pool_unwait(&c->waiter);
+		session_listen_end(&c->s);
 		session_release(&c->s);
 	}
+	listening_ends(w);
 	for (struct conn *b = w->conns; b < w->conns + BACKENDS; b++)
 		if (b->state != CONN_FREE)
 			conn_free(b);
@@ -486,6 +503,8 @@ void world_play(const struct sim_program *p, struct sim_result *result, FILE *f)
 	world_begins(w, p);
 	while (!result->failed && w->steps++ < STEPS_MAX && something(w)) {
 		runnable_clients(w);
+		for (size_t i = 0; i < p->n_clients; i++)
+			listening_look(w, &w->clients[i]);
 		world_holds(w);
 	}
 	if (w->steps >= STEPS_MAX)
@@ -496,6 +515,8 @@ void world_play(const struct sim_program *p, struct sim_result *result, FILE *f)
 		compare_play_alone(w, &w->clients[i], &p->clients[i]);
 		if (!result->failed)
 			compare_client(w, &w->clients[i]);
+		if (!result->failed)
+			listening_compare(w, &w->clients[i]);
 	}
 	world_ends(w);
 }
@@ -534,6 +555,8 @@ void world_free(void)
 		buf_release(&world.conns[i].out);
 		model_release(&world.conns[i].m);
 	}
+	buf_release(&world.listening.in);
+	model_release(&world.listening.m);
 	effects_memory_free(effects);
 	effects = NULL;
 	model_forget_texts();
