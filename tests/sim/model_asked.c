@@ -59,6 +59,10 @@ void model_asked(struct model *m, const struct model_sql *q)
 			answer(m, (const char[]){ c->kind, 0 }, model_var_name((enum model_var)c->var),
 			       model_is_custom(c->var) && !(m->custom_known >> c->var & 1) ? NULL : model_show(m, (enum model_var)c->var));
 			break;
+		case 's':
+			answer(m, (const char[]){ c->kind, 0 }, model_var_name((enum model_var)c->var),
+			       m->now.session[c->var] ? model_show(m, (enum model_var)c->var) : NULL);
+			break;
 		case 'a':
 			answer_settings(m);
 			break;

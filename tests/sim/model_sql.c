@@ -621,7 +621,7 @@ static struct model_sql *read_statement(struct scan *s)
 static char question_kind(const char *q, size_t n)
 {
 	static const struct { const char *piece; char kind; } known[] = {
-		{ "pg_catalog.pg_settings WHERE", 'a' }, { "pg_catalog.current_setting('role')", 'r' }, { "pg_catalog.pg_locks WHERE", 'l' },
+		{ "pg_catalog.pg_settings WHERE", 'a' }, { "pg_catalog.pg_settings AS s WHERE", 's' }, { "pg_catalog.current_setting('role')", 'r' }, { "pg_catalog.pg_locks WHERE", 'l' },
 		{ "pg_catalog.pg_cursors WHERE is_holdable", 'c' }, { "pg_catalog.pg_listening_channels()", 'n' },
 		{ "pg_catalog.pg_my_temp_schema()::pg_catalog.text", 'm' }, { "pg_catalog.pg_class WHERE", 't' },
 		{ "pg_catalog.pg_proc WHERE", 'f' }, { "pg_catalog.pg_type WHERE", 'y' },
@@ -637,15 +637,17 @@ static char question_kind(const char *q, size_t n)
 static void read_question(struct scan *s, struct model_sql *q, size_t n)
 {
 	struct model_change *c = &q->changes[q->n_changes++];
-	struct scan name = { .at = memmem(s->at, n, ",pg_catalog.current_setting(", 28) };
-	const char *asked;
+	static const char ask[] = ",pg_catalog.current_setting(", if_set[] = "::pg_catalog.text,";
+	struct scan name;
+	const char *asked, *before;
 
 	if (q->n_changes == SQL_CHANGES)
 		abort();
 	c->asks = question_kind(s->at, n);
 	c->kind = s->at[strlen("SELECT '")];
-	if (c->asks == 'g') {
-		name.at += 28;
+	if (c->asks == 'g' || c->asks == 's') {
+		before = c->asks == 'g' ? ask : if_set;
+		name = (struct scan){ .at = (const char *)memmem(s->at, n, before, strlen(before)) + strlen(before) };
 		if (!string_of(&name, &asked) || (c->var = (int8_t)model_var_of(asked)) < 0)
 			s->bad = true;
 	}

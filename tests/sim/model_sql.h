@@ -72,7 +72,7 @@ struct model_change {
 	uint8_t name_param, value_param; /* from 1; 0: known */
 	bool local, is_null;
 	const char *value;
-	char asks, kind;    /* of OP_ASKED: g a r(ole) l c n m t p; and what the answer is called */
+	char asks, kind;    /* of OP_ASKED: g s(et) a r(ole) l c n m t p; and what the answer is called */
 };
 
 struct model_sql {
