@@ -471,7 +471,8 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	was = settings_get(s->reported, name);
 	if (was && !strcmp(was, value) && !s->through)
 		return REPLY_SWALLOW; /* the client knows: the backend was another's before */
-	if (s->through || !o || (s->want == s->backend->have && !s->txn.error)) {
+	/* What is rolled back may be of ours as well: DISCARD ALL's in a batch that goes on with BEGIN. */
+	if (s->through || !o || (s->want == s->backend->have && !s->txn.error && s->txn.outcome != 'R')) {
 		settings_set(&s->reported, name, value);
 		return REPLY_FORWARD;
 	}

@@ -206,3 +206,13 @@ def test_an_error_right_behind_discard_all(s):
     a.pins("SELECT pg_advisory_lock(31)")
     a.parse("", "DISCARD ALL").bind().execute().execute("c9").sync().go()
     a.frees("SHOW client_encoding; SHOW application_name")
+
+
+@scenario("reset batches")
+def test_a_transaction_right_behind_discard_all_is_rolled_back(s):
+    a = s.client("a", options="-c default_transaction_read_only=on")
+    for end in ("ROLLBACK", "COMMIT"):
+        a.q("SELECT set_config('TimeZone', '-3.5', false)")
+        a.parse("", "DISCARD ALL").bind().execute().parse("", "START TRANSACTION READ ONLY").bind().execute().sync().go()
+        a.q(end)
+        a.q("SHOW TimeZone")
