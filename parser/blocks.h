@@ -16,11 +16,11 @@ enum { BLOCK = 64, BLOCK_LANE = 16 };
 struct block {
 	uint64_t ident; /* letters, digits, underscore, dollar, bytes from 0x80 */
 	uint64_t digit;
-	uint64_t single, dbl; /* quotes */
-	uint64_t other;	      /* $ & - / ; and the vertical tab: what else may end a run of words that are just words */
+	uint64_t event; /* quotes, $ & - / ; and the vertical tab: what may end a run of words that are just words; with
+			 * them # % + and the escape character, which are told apart later */
 };
 
-enum { BYTE_IDENT = 1, BYTE_DIGIT = 2, BYTE_SINGLE = 4, BYTE_DOUBLE = 8, BYTE_OTHER = 16 };
+enum { BYTE_IDENT = 1, BYTE_DIGIT = 2, BYTE_EVENT = 4 };
 extern const uint8_t block_byte[256];
 
 static inline void block_add_byte(struct block *b, uint8_t byte, unsigned at)
@@ -29,9 +29,7 @@ static inline void block_add_byte(struct block *b, uint8_t byte, unsigned at)
 
 	b->ident |= (c & 1) << at;
 	b->digit |= (c >> 1 & 1) << at;
-	b->single |= (c >> 2 & 1) << at;
-	b->dbl |= (c >> 3 & 1) << at;
-	b->other |= (c >> 4 & 1) << at;
+	b->event |= (c >> 2 & 1) << at;
 }
 
 /* Adds 16 bytes from p at bit `at`, leaving out the first `skip` of them. */
@@ -45,15 +43,16 @@ static inline void block_add_lane(struct block *b, const char *p, unsigned skip,
 	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
 	__m128i letter = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
 	__m128i digit = _mm_sub_epi8(v, _mm_set1_epi8('0'));
-	__m128i dollar = EQ('$');
+	__m128i event;
 
 	digit = WITHIN(digit, 10);
 	letter = OR(OR(WITHIN(letter, 26), v), OR(digit, EQ('_'))); /* v: the highest bit is what counts */
-	b->ident |= BITS(OR(letter, dollar));
+	b->ident |= BITS(OR(letter, EQ('$')));
 	b->digit |= BITS(digit);
-	b->single |= BITS(EQ('\''));
-	b->dbl |= BITS(EQ('"'));
-	b->other |= BITS(OR(OR(OR(EQ(';'), EQ('-')), OR(EQ('/'), EQ('&'))), OR(EQ('\v'), dollar)));
+	event = WITHIN(_mm_sub_epi8(v, _mm_set1_epi8('"')), 6); /* " # $ % & ' */
+	event = OR(event, _mm_cmpeq_epi8(OR(v, _mm_set1_epi8(2)), _mm_set1_epi8('/'))); /* - / */
+	event = OR(event, _mm_cmpeq_epi8(_mm_andnot_si128(_mm_set1_epi8(0x30), v), _mm_set1_epi8('\v'))); /* \v escape + ; */
+	b->event |= BITS(event);
 #undef EQ
 #undef WITHIN
 #undef OR

@@ -23,8 +23,9 @@ const uint8_t lex_in_ident[256] = {
 
 const uint8_t block_byte[256] = {
 	['A' ... 'Z'] = BYTE_IDENT, ['a' ... 'z'] = BYTE_IDENT, ['_'] = BYTE_IDENT, [0x80 ... 0xff] = BYTE_IDENT,
-	['0' ... '9'] = BYTE_IDENT | BYTE_DIGIT, ['$'] = BYTE_IDENT | BYTE_OTHER, ['\''] = BYTE_SINGLE, ['"'] = BYTE_DOUBLE,
-	['&'] = BYTE_OTHER, ['-'] = BYTE_OTHER, ['/'] = BYTE_OTHER, [';'] = BYTE_OTHER, ['\v'] = BYTE_OTHER,
+	['0' ... '9'] = BYTE_IDENT | BYTE_DIGIT, ['$'] = BYTE_IDENT | BYTE_EVENT, ['\''] = BYTE_EVENT, ['"'] = BYTE_EVENT,
+	['&'] = BYTE_EVENT, ['-'] = BYTE_EVENT, ['/'] = BYTE_EVENT, [';'] = BYTE_EVENT, ['\v'] = BYTE_EVENT,
+	['#'] = BYTE_EVENT, ['%'] = BYTE_EVENT, ['+'] = BYTE_EVENT, [0x1b] = BYTE_EVENT,
 };
 
 #define CLASS(p) lex_class[(uint8_t)*(p)]

@@ -360,6 +360,21 @@ struct sight_of {
 	const char *into; /* where the INTO of an INSERT or MERGE is expected */
 };
 
+/* SELECT and a blank, as most statements begin. */
+static inline bool begins_select(const char *text, const char *end)
+{
+	static const char blanks[8] = "      \0", select[8] = "select ";
+	uint64_t have, lower, wanted;
+
+	if (end - text < 8)
+		return false;
+	memcpy(&have, text, 8);
+	memcpy(&lower, blanks, 8);
+	memcpy(&wanted, select, 8);
+	have |= lower;
+	return !memcmp(&have, &wanted, 7);
+}
+
 static enum sight see_beginning(struct sight_of *s)
 {
 	const char *word;
@@ -367,6 +382,10 @@ static enum sight see_beginning(struct sight_of *s)
 	enum tok t;
 
 	s->into = NULL;
+	if (begins_select(s->l.at, s->l.end)) {
+		s->l.at += 6;
+		return SIGHT_ON;
+	}
 	do
 		t = lex_step(&s->l, &s->l.at, &word);
 	while (t == TOK_OPEN || t == TOK_SEMI);
@@ -410,14 +429,17 @@ static inline unsigned run_at(const struct block *b, unsigned at)
 }
 
 /* Where the quotes that open at `at` close, if they do so within the block and hold no quote; else 0. */
-static inline unsigned closes_at(const struct sight_of *s, const char *base, uint64_t quotes, unsigned at)
+static inline unsigned closes_at(const struct sight_of *s, const char *base, uint64_t events, unsigned at)
 {
-	uint64_t after = quotes >> at >> 1;
-	unsigned close;
+	unsigned close = at;
 
-	if (!after)
-		return 0;
-	close = at + 1 + (unsigned)__builtin_ctzll(after);
+	do {
+		uint64_t after = events >> close >> 1;
+
+		if (!after)
+			return 0;
+		close += 1 + (unsigned)__builtin_ctzll(after);
+	} while (base[close] != base[at]);
 	return s->l.end - base > close + 1 && base[close + 1] == base[at] ? 0 : close;
 }
 
@@ -448,13 +470,17 @@ static inline unsigned see_event(const struct sight_of *s, const struct block *b
 	unsigned close;
 
 	if (*p == '"') { /* what some libraries' texts are full of */
-		close = closes_at(s, base, b->dbl, at);
+		close = closes_at(s, base, b->event, at);
 		return close && !name_decides(p + 1, close - at - 1) ? close + 1 : 0;
 	}
 	switch (*p) {
 	case '\'':
-		close = letter_before(b, at) ? 0 : closes_at(s, base, b->single, at);
+		close = letter_before(b, at) ? 0 : closes_at(s, base, b->event, at);
 		return close ? close + 1 : 0;
+	case '#':
+	case '%':
+	case '+':
+		return at + 1;
 	case ';':
 		return s->l.end - p == 1 ? at + 1 : 0;
 	case '-':
@@ -521,7 +547,7 @@ static enum sight see_block(struct sight_of *s)
 	}
 	starts = b.ident & ~(b.ident << 1);
 	longer = starts & b.ident >> 1 & b.ident >> 2 & b.ident >> 3 & within;
-	events = (b.single | b.dbl | b.other | (starts & b.digit)) & within;
+	events = (b.event | (starts & b.digit)) & within;
 	while (events) {
 		at = (unsigned)__builtin_ctzll(events);
 		if (!see_words(s, base, longer & ~from_bit(at), b.ident))
