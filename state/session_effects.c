@@ -224,9 +224,13 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 
 static void discarded_all(struct session *s)
 {
+	uint64_t unnamed;
+
 	touch_all(s, s->want);
 	touch_all(s, s->backend->have);
+	unnamed = s->backend->unnamed; /* PostgreSQL leaves it alone */
 	backend_wiped(s->backend);
+	s->backend->unnamed = unnamed;
 	listen_discarded(s);
 	session_forget_all(s);
 	settings_assign(&s->settings, s->want);

@@ -413,6 +413,8 @@ bool model_next_is_ours(const struct model *m)
 	const char *body = (const char *)buf_head(&m->in) + WIRE_HEAD;
 	struct wire_head head;
 
+	if (m->n_saves && !strcmp(m->saves[m->n_saves - 1].name, "pgporter")) /* PostgreSQL takes settings back at the error; the model later */
+		return false;
 	if (m->skip || m->copying || m->failed || wire_head(buf_head(&m->in), buf_len(&m->in), 1u << 30, &head) != WIRE_OK || buf_len(&m->in) < WIRE_HEAD + head.body_len)
 		return false;
 	switch (head.type) {
@@ -470,6 +472,7 @@ void model_cluster_init(struct model_cluster *cluster, bool reports_at_once)
 	cluster->roles_gone = 0;
 	cluster->reports_at_once = reports_at_once;
 	cluster->n_log = 0;
+	memset(cluster->sequences, 0, sizeof cluster->sequences);
 }
 
 void model_init(struct model *m, struct model_cluster *cluster)

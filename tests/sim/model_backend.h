@@ -33,7 +33,7 @@ enum model_var {
 	VARS,
 };
 
-enum { MODEL_STMTS = 48, MODEL_PORTALS = 24, MODEL_SAVES = 12, MODEL_LOCKS = 8, MODEL_BOUND = 40, MODEL_ROLES = 16, MODEL_NOTES = 16, MODEL_LOG = 400 };
+enum { MODEL_STMTS = 48, MODEL_PORTALS = 24, MODEL_SAVES = 12, MODEL_LOCKS = 8, MODEL_BOUND = 40, MODEL_ROLES = 16, MODEL_NOTES = 16, MODEL_LOG = 400, MODEL_SEQUENCES = 8 };
 
 struct model_note {
 	uint32_t pid; /* who has sent it */
@@ -44,6 +44,7 @@ struct model_note {
 struct model_cluster {
 	uint32_t roles_gone;	/* DROP ROLE r<n> has committed */
 	bool reports_at_once;	/* as PostgreSQL 13: ParameterStatus when the value changes */
+	int sequences[MODEL_SEQUENCES]; /* q<n>: what nextval() gave last */
 	size_t n_log;
 	struct model_note log[MODEL_LOG]; /* what was notified, in the order of the commits */
 };
@@ -88,6 +89,7 @@ struct model {
 	struct buf in, out; /* bytes to it and from it */
 	struct model_cluster *cluster;
 	const char *base[VARS], *told[VARS]; /* RESET values; what the client was told */
+	int numbers[MODEL_SEQUENCES], last_number; /* currval(), lastval(); 0: none */
 	uint32_t pid;
 	size_t heard; /* so much of the log */
 	uint32_t channels_any, channels_all; /* listened to behind some, behind all commits since model_looked() */
@@ -120,6 +122,7 @@ void model_release(struct model *m);
 void model_cluster_init(struct model_cluster *cluster, bool reports_at_once);
 /* Notifications that are there for it, unless it is in a transaction. A payload ends with its place in the log: "x#000012". False: none. */
 bool model_hears(struct model *m);
+void model_forget_numbers(struct model *m); /* currval() and lastval() are not defined */
 enum { MODEL_SUFFIX = 7 };
 unsigned model_channel(const char *name); /* its bit in model_state.channels */
 /* A startup parameter; before anything else. False: not a setting it knows. */

@@ -44,6 +44,11 @@ uint32_t model_result_of(struct model *m, const struct model_sql *q, const char 
 	case OP_UNLOCK:
 		*name = "pg_advisory_unlock";
 		return TYPE_BOOL;
+	case OP_NEXTVAL:
+	case OP_CURRVAL:
+	case OP_LASTVAL:
+		*name = q->op == OP_NEXTVAL ? "nextval" : q->op == OP_CURRVAL ? "currval" : "lastval";
+		return TYPE_INT8;
 	case OP_NOTIFY:
 		*name = "pg_notify";
 		return q->hold || !q->name ? TYPE_VOID : 0;

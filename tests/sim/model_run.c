@@ -105,6 +105,12 @@ static void plans_forgotten(struct model *m)
 		st->path = NULL;
 }
 
+void model_forget_numbers(struct model *m)
+{
+	memset(m->numbers, 0, sizeof m->numbers);
+	m->last_number = 0;
+}
+
 static bool run_discard(struct model *m, const struct model_sql *q)
 {
 	switch (q->op) {
@@ -113,6 +119,7 @@ static bool run_discard(struct model *m, const struct model_sql *q)
 		model_tag(m, "DISCARD PLANS");
 		return true;
 	case OP_DISCARD_SEQUENCES:
+		model_forget_numbers(m);
 		model_tag(m, "DISCARD SEQUENCES");
 		return true;
 	case OP_DISCARD_TEMP:
@@ -133,6 +140,7 @@ static bool run_discard(struct model *m, const struct model_sql *q)
 	plans_forgotten(m);
 	memset(m->locks, 0, sizeof m->locks);
 	m->now.channels = 0;
+	model_forget_numbers(m);
 	m->now.temps = m->now.temps_dropped_at_commit = 0;
 	model_tag(m, "DISCARD ALL");
 	return true;
@@ -181,6 +189,19 @@ bool model_run_series(struct model *m, const struct run *r, const struct model_s
 	return true;
 }
 
+static bool run_sequence(struct model *m, const struct run *r, const struct model_sql *q)
+{
+	int *number = q->op == OP_LASTVAL ? &m->last_number : &m->numbers[q->n % MODEL_SEQUENCES];
+
+	if (q->op == OP_NEXTVAL)
+		*number = m->last_number = ++m->cluster->sequences[q->n % MODEL_SEQUENCES];
+	if (!*number && r->simple)
+		model_describe(m, q);
+	if (!*number)
+		return model_error(m, "55000", "%s is not yet defined in this session", q->op == OP_LASTVAL ? "lastval" : "currval of sequence");
+	return model_one_number(m, r, q, *number);
+}
+
 static bool run_select(struct model *m, const struct run *r, const struct model_sql *q)
 {
 	char text[64];
@@ -221,6 +242,10 @@ static bool run_select(struct model *m, const struct run *r, const struct model_
 	case OP_UNLOCK_ALL:
 		memset(m->locks, 0, sizeof m->locks);
 		return model_one_row(m, r, q, "");
+	case OP_NEXTVAL:
+	case OP_CURRVAL:
+	case OP_LASTVAL:
+		return run_sequence(m, r, q);
 	case OP_MY_LOCKS:
 		return model_one_number(m, r, q, model_locks_held(m));
 	case OP_TEMP_READ:

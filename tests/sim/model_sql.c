@@ -406,6 +406,16 @@ static void read_select(struct scan *s, struct model_sql *q)
 		read_lock(s, q, OP_UNLOCK);
 	} else if (take(s, "pg_advisory_unlock_all()") || take(s, "pg_catalog.pg_advisory_unlock_all()")) {
 		q->op = OP_UNLOCK_ALL;
+	} else if (take(s, "lastval()")) {
+		q->op = OP_LASTVAL;
+	} else if (take_part(s, "nextval('q")) {
+		q->op = OP_NEXTVAL;
+		q->n = number_of(s);
+		need(s, "')");
+	} else if (take_part(s, "currval('q")) {
+		q->op = OP_CURRVAL;
+		q->n = number_of(s);
+		need(s, "')");
 	} else if (take(s, "pg_catalog.pg_notify($1,$2)")) {
 		q->op = OP_NOTIFY;
 	} else if (take(s, "pg_notify(") || take(s, "pg_catalog.pg_notify(")) {

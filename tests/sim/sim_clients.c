@@ -115,17 +115,25 @@ void client_note_failure(struct world *w, struct client *c, size_t had, size_t m
 	for (size_t len; had < buf_len(&c->out); had += 1 + len) {
 		const uint8_t *m = buf_head(&c->out) + had;
 		const char *text;
+		size_t body;
 
 		len = be32(m + 1);
+		body = len - 4;
 		text = *m == 'E' ? report_field(m + WIRE_HEAD, len - 4, 'M') : NULL;
-		if (!text || !strstr(text, "out of memory"))
+		if (text && strstr(text, "is not yet defined in this session")) { /* rather than another's number */
+			counts[COUNT_NO_NUMBER]++;
+			message = c->n_messages - 1;
+			body = 0; /* its numbers are gone, and it would be told the same alone */
+		} else if (!text || !strstr(text, "out of memory")) {
 			continue;
-		counts[COUNT_NOT_RESTORED]++;
+		} else {
+			counts[COUNT_NOT_RESTORED]++;
+		}
 		if (c->n_failures == FAILURES)
 			world_fail(w, "client %zu is told too many errors of ours", client_no(w, c));
 		else
-			c->failures[c->n_failures++] = (typeof(*c->failures)){ message, buf_len(&c->failed), len - 4 };
-		buf_add(&c->failed, m + WIRE_HEAD, len - 4);
+			c->failures[c->n_failures++] = (typeof(*c->failures)){ message, buf_len(&c->failed), body };
+		buf_add(&c->failed, m + WIRE_HEAD, body);
 	}
 }
 

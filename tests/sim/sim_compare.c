@@ -33,7 +33,9 @@ void compare_play_alone(struct world *w, struct client *c, const struct sim_clie
 			if (c->cancelled[i] == message)
 				c->alone.cancelled = true;
 		for (size_t i = 0; i < c->n_failures; i++)
-			if (c->failures[i].message == message) {
+			if (c->failures[i].message == message && !c->failures[i].len) {
+				model_forget_numbers(&c->alone);
+			} else if (c->failures[i].message == message) {
 				c->alone.failure = buf_head(&c->failed) + c->failures[i].at;
 				c->alone.failure_len = c->failures[i].len;
 			}

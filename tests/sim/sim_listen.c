@@ -135,6 +135,7 @@ static void on_marker(struct world *w, struct listening *l, uint32_t pid, const 
 {
 	struct subscriber *s = channels_marked(l->channels, payload);
 	struct conn *b = conn_by_pid(w, pid);
+	struct client *c = s ? client_of(s->owner) : NULL; /* the subscriber may be gone behind it */
 	uint32_t events = 0;
 
 	counts[COUNT_MARKER]++;
@@ -142,10 +143,10 @@ static void on_marker(struct world *w, struct listening *l, uint32_t pid, const 
 		wake_all(l);
 	if (b)
 		speakers_marked(&b->speakers, marker_serial(payload));
-	if (!s)
+	if (!c)
 		return;
-	session_listen_marked(&client_of(s->owner)->s, &events);
-	went_on(w, client_of(s->owner), events);
+	session_listen_marked(&c->s, &events);
+	went_on(w, c, events);
 }
 
 static void on_notification(struct world *w, struct listening *l, const uint8_t *body, size_t len)

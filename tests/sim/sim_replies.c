@@ -78,7 +78,8 @@ void client_events(struct world *w, struct client *c, uint32_t events)
 
 void client_failed(struct world *w, struct client *c, const char *code, const char *message)
 {
-	msg_report(&c->out, 'E', "FATAL", code, message, NULL, NULL);
+	if (!c->conn || !c->conn->left) /* not in the middle of a message */
+		msg_report(&c->out, 'E', "FATAL", code, message, NULL, NULL);
 	c->fatal = true;
 	client_gone(w, c);
 }
@@ -132,7 +133,10 @@ static bool reply(struct world *w, struct conn *b, const struct client_message *
 		world_fail(w, "client %zu: a reply %c of server %zu was not expected", client_no(w, c), m->type, conn_no(w, b));
 		return false;
 	case REPLY_FORWARD:
+		had = buf_len(&c->out);
 		buf_add(&c->out, buf_head(&b->in), WIRE_HEAD + m->have);
+		if (m->type == 'E' && m->have == m->len)
+			client_note_failure(w, c, had, c->flown);
 		break;
 	case REPLY_SWALLOW:
 		break;

@@ -18,7 +18,7 @@ static const char *const count_names[COUNTS] = {
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
 	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back",
 	"backends evicted for what they have seen", "our statements that failed",
-	"notifications told", "notifications that had to be", "one's own under another's pid", "markers", "LISTEN not shared for now", "listening servers that died",
+	"notifications told", "notifications that had to be", "55000 for a number", "one's own under another's pid", "markers", "LISTEN not shared for now", "listening servers that died",
 	"settings not restored", "clients told that all is lost",
 	"answered without a backend", "settings in flight", "messages", "statements run", "messages that take no thought, by the run",
 };
