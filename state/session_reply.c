@@ -200,7 +200,7 @@ static long position_back(struct session *s, const struct owed *head, long posit
 
 	if (row)
 		return edit_position(s, row, &how, position);
-	if (head && head->kind == OWED_BIND && head->stmt && head->stmt->from_sql)
+	if (head && (head->kind == OWED_BIND || head->kind == OWED_DESCRIBE_STMT) && head->stmt && head->stmt->from_sql)
 		at = head->stmt->name_at, delta = stmt_shift(head->stmt, head->stmt->name_len);
 	else if (head && head->kind == OWED_QUERY)
 		for (size_t i = 0; i < s->query.n_shifts && position > (long)s->query.shifts[i].at; i++)
@@ -212,7 +212,7 @@ static long position_back(struct session *s, const struct owed *head, long posit
 
 static bool needs_care(const struct session *s, const struct owed *head, const struct client_message *m)
 {
-	return s->raising || s->query_done || s->query.n_shifts || (head && (head->shift_delta || head->portal || head->kind == OWED_BIND)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	return s->raising || s->query_done || s->query.n_shifts || (head && (head->shift_delta || head->portal || head->kind == OWED_BIND || head->kind == OWED_DESCRIBE_STMT)) || memmem(m->body, m->len, STMT_PREFIX, sizeof STMT_PREFIX - 1);
 }
 
 static enum reply_verdict tell_report(struct session *s, const struct client_message *m)

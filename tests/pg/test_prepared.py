@@ -726,3 +726,13 @@ def test_a_statement_that_prepares_its_own_name(s):
     a.parse("e", "EXECUTE e").sync().go()
     a.q("DEALLOCATE p")
     a.q("SELECT 1")
+
+
+@scenario("SQL PREPARE")
+def test_position_of_an_error_when_it_is_described(s):
+    a = s.client("a")
+    a.q("SET search_path = s1")
+    a.q("PREPARE p AS TABLE t")
+    a.q("SET search_path = public")
+    a.describe("S", "p").sync().go()
+    a.bind("", "p").execute().sync().go()
