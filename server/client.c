@@ -325,7 +325,7 @@ static bool request_backend(struct client *c)
 	}
 	pool_wait(&c->pool->pool, &c->line.waiter, c->session.want, knows, c->worker->now_us);
 	pools_serve(c->pool);
-	return false;
+	return c->backend && c->session.backend; /* a pump that goes on is not scheduled */
 }
 
 void client_want_backend(struct client *c)
