@@ -253,7 +253,7 @@ void session_txn_reset(struct session *s)
 		free(s->txn.names[i]);
 	s->txn.n_names = 0;
 	watch_let_go(s);
-	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.base_unknown = s->txn.error = false;
+	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.base_unknown = s->txn.ended = s->txn.error = false;
 	s->txn.outcome = 0;
 	s->txn.observe = 0;
 }
@@ -919,7 +919,8 @@ static __attribute__((noinline)) enum session_verdict first_message(struct sessi
 		return rules_refuse(s, m, &why);
 	if (!all_ready(s, m))
 		return SESSION_HOLD;
-	s->ready = !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held;
+	/* In a failed transaction anything executed may end that, and then all has to be there that was not asked for in it. */
+	s->ready = b->status != 'E' && !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held;
 	return linked_message(s, m);
 }
 

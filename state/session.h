@@ -213,6 +213,7 @@ struct session {
 		bool error;	/* an error was seen since the last ReadyForQuery in idle */
 		bool defaults;	/* ALTER ROLE/DATABASE … SET: others start with it when it is committed */
 		char outcome;	/* 0, C(OMMIT) or R(OLLBACK): the last tag that ended a transaction */
+		bool ended;	/* and it has come since the last ReadyForQuery */
 		uint32_t observe; /* TOUCH_…: what to ask about when it is over */
 		const struct settings *reported; /* by the backend when it began */
 		char **names;	/* settings touched for the session */

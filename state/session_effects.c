@@ -54,7 +54,7 @@ static void temp_by_path(struct session *s)
 {
 	const char *path = settings_get(s->effective, "search_path");
 
-	if (path && strstr(path, "pg_temp"))
+	if (path && (*path == *VALUE_UNKNOWN || strstr(path, "pg_temp")))
 		s->txn.observe |= TOUCH_TEMP;
 }
 
@@ -113,6 +113,22 @@ static void value_unknown(struct session *s, const char *name)
 
 	snprintf(value, sizeof value, VALUE_UNKNOWN "%llu", (unsigned long long)++s->store->last_serial);
 	settings_set(&s->effective, name, value);
+}
+
+void effects_unsure(struct session *s)
+{
+	const struct settings *effective = settings_retain(s->effective);
+
+	s->txn.local_unknown = true;
+	for (size_t i = 0; i < settings_size(effective); i++) {
+		const char *name = settings_name_at(effective, i), *want = settings_get(s->want, name);
+
+		if (!want || strcmp(settings_value_at(effective, i), want))
+			value_unknown(s, name);
+	}
+	settings_release(effective);
+	for (size_t i = 0; i < s->txn.n_names; i++)
+		value_unknown(s, s->txn.names[i]);
 }
 
 static void setting_changed(struct session *s, const struct stmt_effects *row)
@@ -372,6 +388,7 @@ void effects_tag(struct session *s, const char *tag)
 	if (s->txn.outcome || outcome == 'P')
 		s->txn.uncertain = true;
 	s->txn.outcome = outcome;
+	s->txn.ended = true;
 }
 
 /* ---- ReadyForQuery in idle ---- */

@@ -606,7 +606,7 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 			return SESSION_MORE;
 		return *p.name ? refuse(s, "54000", "named statement too long") : parse_long(s, m);
 	}
-	if (s->txn.dirty && memchr(r.at, 0, reader_left(&r)) && learn_parse(s, (const char *)r.at))
+	if ((s->txn.dirty || s->txn.local_unknown) && memchr(r.at, 0, reader_left(&r)) && learn_parse(s, (const char *)r.at))
 		return SESSION_HOLD;
 	if (!parse_text(s, &p, r.at, reader_left(&r)))
 		return refuse(s, "08P01", "invalid message format");

@@ -156,6 +156,8 @@ static inline bool effects_tags_matter(const struct session *s)
 {
 	return s->txn.dirty || s->txn.outcome || s->txn.error || s->effective != s->want || s->n_roles_gone;
 }
+/* Part of the transaction was taken back, or all of it: which of its settings are left is PostgreSQL's to say. */
+void effects_unsure(struct session *s);
 /* ReadyForQuery in idle: decide what the transaction has left. Starts a task where PostgreSQL has to be asked. */
 void effects_settle(struct session *s, uint32_t *events);
 void effects_reported(struct session *s); /* ReadyForQuery in a transaction */

@@ -401,10 +401,14 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 		views_end(s);
 	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
-		if (s->txn.outcome && (s->txn.dirty || s->effective != s->want))
+		if (s->txn.outcome && (s->txn.dirty || s->effective != s->want)) {
 			s->txn.uncertain = s->txn.local_unknown = true;
-		else
+			if (s->txn.ended)
+				effects_unsure(s);
+		} else {
 			s->txn.outcome = 0;
+		}
+		s->txn.ended = false;
 		if (s->effective != s->want)
 			effects_reported(s);
 	}
@@ -683,7 +687,8 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 	s->backend->copy_in = s->backend->copy_both = false;
 	if (m->type == 'C' && s->backend->status == 'E') { /* no longer, whatever it is until ReadyForQuery says */
 		s->backend->status = 'T';
-		s->txn.local_unknown |= s->txn.dirty || s->effective != s->want;
+		if (s->txn.dirty || s->effective != s->want)
+			effects_unsure(s);
 	}
 	if (s->backend->owed.count == 1) /* the last that was sent, so the one waited for */
 		barrier_passed(s, events);

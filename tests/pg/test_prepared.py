@@ -671,6 +671,49 @@ def test_behind_the_end_of_a_failed_transaction_in_one_batch(s):
         a.q("EXECUTE q")
 
 
+@scenario("prepared statements")
+def test_behind_the_end_of_a_failed_transaction_on_another_connection(s):
+    """A batch of the unnamed statement ends it, and what follows in the batch is not there yet, nor are its settings."""
+    a, b = s.client("a"), s.client("b")
+    for turn, end in enumerate(("ROLLBACK", "COMMIT", "ROLLBACK")):
+        name = "p%d" % turn
+        a.q("SET datestyle = 'ISO, DMY'")
+        a.parse(name, "SELECT extract(month FROM '01/02/2024'::date) AS month").sync().go()
+        a.q("SET datestyle = 'ISO, MDY'")
+        b.q("BEGIN")
+        a.q("BEGIN")
+        a.q("SET LOCAL datestyle = 'ISO, DMY'")
+        a.q("SELECT 1/0")
+        a.parse("", end).bind().execute().bind("", name).execute()
+        a.parse("r%d" % turn, "SELECT extract(month FROM '01/02/2024'::date) AS now").bind("", "r%d" % turn).execute().sync().go()
+        b.q("ROLLBACK")
+        run(a, name)
+        run(a, "r%d" % turn)
+
+
+@scenario("prepared statements")
+def test_parsed_where_a_local_setting_was_taken_back(s):
+    """By the end of the failed transaction, or by a savepoint's: what is parsed there means what it does without that setting."""
+    a, b = s.client("a"), s.client("b")
+    a.q("SET datestyle = 'ISO, MDY'")
+    for i, end in enumerate(("ROLLBACK", "ROLLBACK TO s")):
+        text = "SELECT extract(month FROM '01/02/2024'::date) AS month, %d AS n" % i
+        a.q("BEGIN; SAVEPOINT s; SET LOCAL datestyle = 'ISO, DMY'")
+        a.q("SELECT 1/0")
+        a.parse("", end).bind().execute().parse("x%d" % i, text).bind("", "x%d" % i).execute().sync().go()
+        a.q("ROLLBACK")
+        b.q("BEGIN")
+        run(a, "x%d" % i)
+        b.q("ROLLBACK")
+        a.q("BEGIN; SAVEPOINT s; SET LOCAL datestyle = 'ISO, DMY'")
+        a.q("ROLLBACK TO s")
+        a.parse("y%d" % i, text + ", 2 AS m").bind("", "y%d" % i).execute().sync().go()
+        a.q("ROLLBACK")
+        b.q("BEGIN")
+        run(a, "y%d" % i)
+        b.q("ROLLBACK")
+
+
 @scenario("SQL PREPARE")
 def test_a_deallocate_is_judged_when_it_runs(s):
     a = s.client("a")

@@ -128,6 +128,7 @@ struct world {
 	uint32_t (*random)(struct world *w); /* NULL: whole messages, first comes first */
 	uint64_t seed;
 	bool broken;
+	bool forgetful; /* sessions look at every message as if nothing were known from those before it */
 	size_t prefer; /* server to link to where it is free */
 	uint32_t events;
 };
@@ -256,6 +257,13 @@ static void server_flush(struct server *v)
 	buf_reset(&v->out);
 }
 
+/* What only spares work: each message is looked at, each text judged. */
+static void session_forgets(struct session *s)
+{
+	s->ready = false;
+	s->unnamed.lex_mode = ~0u;
+}
+
 /* Hands the first message to the session. Returns false where there is none or it has to wait. */
 static bool client_turn(struct world *w, struct client *c)
 {
@@ -270,6 +278,8 @@ static bool client_turn(struct world *w, struct client *c)
 	if (w->random && head.body_len && w->random(w) % 4 == 0)
 		m.have = w->random(w) % head.body_len;
 	for (;;) {
+		if (w->forgetful)
+			session_forgets(&c->s);
 		switch (session_from_client(&c->s, &m)) {
 		case SESSION_MORE:
 			assert_true(m.have < m.len);
