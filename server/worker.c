@@ -64,6 +64,10 @@ void worker_clean(struct worker *w, struct stream *s)
 	s->dirty_at = 0;
 }
 
+/* What all sockets that were ready have brought about goes out together: reading and writing by turns would each time find
+ * the kernel's code for the other in the processor's cache. Not more than so many at once: each holds a block till then. */
+enum { FLUSH_AT = 32 };
+
 static void flush_dirty(struct worker *w)
 {
 	for (size_t i = 0; i < w->n_dirty; i++)
@@ -108,7 +112,8 @@ void worker_turn_end(struct worker *w)
 	}
 	if (!TAILQ_EMPTY(&w->waits))
 		console_tick(w);
-	flush_dirty(w);
+	if (w->n_dirty >= FLUSH_AT)
+		flush_dirty(w);
 	reap(w);
 	w->in_turn_end = false;
 }
@@ -458,7 +463,13 @@ failed:
 
 void worker_run(struct worker *w)
 {
-	event_base_dispatch(w->base);
+	do {
+		int none = event_base_loop(w->base, EVLOOP_ONCE);
+
+		flush_dirty(w);
+		if (none)
+			return;
+	} while (!event_base_got_break(w->base));
 }
 
 static void close_everything(struct worker *w)

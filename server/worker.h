@@ -1,9 +1,9 @@
 /* server/worker.h — one worker: a thread with one event base and everything that hangs off it. Nothing here is global;
  * whoever holds a worker pointer runs on its thread.
  *
- * A turn is one callback of the event loop. Callbacks change state, write into streams and schedule clients; what was
- * written is sent, who was scheduled runs and what was closed is freed at the end of the turn, in worker_turn_end(),
- * and nowhere else. */
+ * A turn is one callback of the event loop. Callbacks change state, write into streams and schedule clients; who was
+ * scheduled runs and what was closed is freed at the end of the turn, in worker_turn_end(), and nowhere else. What was
+ * written is sent when all that was ready together has had its turn. */
 #ifndef PGPORTER_SERVER_WORKER_H
 #define PGPORTER_SERVER_WORKER_H
 
@@ -166,7 +166,7 @@ void worker_free(struct worker *w);
 
 void worker_turn(struct worker *w); /* at the start of every callback: takes the time */
 void worker_turn_end(struct worker *w); /* at the end of every callback */
-void worker_dirty(struct worker *w, struct stream *s); /* written to: flush at the end of the turn */
+void worker_dirty(struct worker *w, struct stream *s); /* written to: flushed when all that is ready now has had its turn */
 void worker_clean(struct worker *w, struct stream *s); /* about to be released */
 void worker_random(void *bytes, size_t n);
 
