@@ -300,7 +300,7 @@ void session_link(struct session *s, struct backend *b)
 	b->session = s;
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
-	s->custom.making = false;
+	s->custom.making = s->discarded = false;
 	sequence_linked(s);
 	settings_assign(&s->txn.reported, b->reported);
 }

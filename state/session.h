@@ -297,6 +297,8 @@ struct session {
 	struct buf task_error; /* ErrorResponse body */
 	struct buf task_rows;  /* OBSERVE: what came back */
 	const struct settings *task_target; /* APPLY */
+	bool discarded;	     /* the batch has run DISCARD ALL, which commits at once, and nothing since */
+	bool task_commits;   /* APPLY: it is to stay, whatever becomes of the batch */
 	bool learned;	     /* PostgreSQL was asked what `effective` is, for the message that is held */
 	bool learns_parse;   /* …no more of it than what a Parse needs */
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */

@@ -407,11 +407,16 @@ static bool is_touched(const struct session *s, const char *name)
 }
 
 /* RESET or DISCARD has given the client back a startup value that the backend gets with the next statement. */
-static bool pending(const struct session *s, const char *name)
+static bool pending_between(const struct session *s, const struct settings *wanted, const struct settings *had, const char *name)
 {
-	const char *want = settings_get(s->want, name), *have = settings_get(s->backend->have, name);
+	const char *want = settings_get(wanted, name), *have = settings_get(had, name);
 
 	return !s->txn.uncertain && (want && have ? strcmp(want, have) != 0 : want != have);
+}
+
+static bool pending(const struct session *s, const char *name)
+{
+	return pending_between(s, s->want, s->backend->have, name);
 }
 
 static void set_everywhere(struct session *s, const char *name, const char *value)
@@ -561,8 +566,23 @@ static char *column(struct reader *r)
 	return p ? strndup((const char *)p, len) : NULL;
 }
 
-static void observed_row(struct session *s, char kind, const char *name, const char *value, uint32_t *pins)
+/* An answer under way: what was pending before its first row stays so, whatever the rows say of the backend. */
+struct observed {
+	struct session *s;
+	const struct settings *want, *have;
+	uint32_t pins;
+};
+
+static void take_observed(struct observed *o, const char *name, const char *value)
 {
+	if (!pending_between(o->s, o->want, o->have, name))
+		settings_set(&o->s->want, name, value);
+	settings_set(&o->s->backend->have, name, value);
+}
+
+static void observed_row(struct observed *o, char kind, const char *name, const char *value)
+{
+	struct session *s = o->s;
 	static const struct { char kind; uint32_t pin; } counts[] = {
 		{ 'l', PIN_LOCK }, { 'c', PIN_CURSOR }, { 't', PIN_TEMP }, { 'n', PIN_LISTEN }, { 'p', PIN_OPAQUE },
 	};
@@ -572,7 +592,7 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 	if (kind == 'g' && name) {
 		if (value && strchr(name, '.')) /* by whatever statement, on a backend that may have seen it before */
 			custom_observed(s, name, value);
-		set_everywhere(s, name, value);
+		take_observed(o, name, value);
 		return;
 	}
 	if (kind == 'k' && name) {
@@ -585,26 +605,23 @@ static void observed_row(struct session *s, char kind, const char *name, const c
 	}
 	if (kind == 'a' && name) {
 		if (strcmp(name, "role") && strcmp(name, "session_authorization") && !setting_not_carried(name))
-			set_everywhere(s, name, value);
+			take_observed(o, name, value);
 		return;
 	}
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
 		if (counts[i].kind == kind && value && strcmp(value, "0"))
-			*pins |= counts[i].pin;
+			o->pins |= counts[i].pin;
 }
 
 /* Before all session settings are taken over: those that are no longer set are gone. Custom ones are asked by name. */
-static void forget_unlisted(struct session *s)
+static void forget_unlisted(struct observed *o)
 {
-	const struct settings *have = settings_retain(s->backend->have);
-
-	for (size_t i = 0; i < settings_size(have); i++) {
-		const char *name = settings_name_at(have, i);
+	for (size_t i = 0; i < settings_size(o->have); i++) {
+		const char *name = settings_name_at(o->have, i);
 
 		if (!strchr(name, '.') && strcmp(name, "role") && strcmp(name, "session_authorization"))
-			set_everywhere(s, name, NULL);
+			take_observed(o, name, NULL);
 	}
-	settings_release(have);
 }
 
 static uint32_t pins_asked(uint32_t observe, uint32_t pins)
@@ -637,10 +654,11 @@ static void startup_values_back(struct session *s)
 void effects_observed(struct session *s, uint32_t *events)
 {
 	struct reader r = reader_of(buf_head(&s->task_rows), buf_len(&s->task_rows));
-	uint32_t pins = 0, asked = pins_asked(s->task_observe, s->pins), was = s->pins;
+	struct observed o = { .s = s, .want = settings_retain(s->want), .have = settings_retain(s->backend->have) };
+	uint32_t pins, asked = pins_asked(s->task_observe, s->pins), was = s->pins;
 
 	if (s->task_observe & (TOUCH_OPAQUE | TOUCH_LISTED))
-		forget_unlisted(s);
+		forget_unlisted(&o);
 	while (!r.bad && reader_left(&r)) {
 		char *kind, *name, *value;
 
@@ -650,14 +668,16 @@ void effects_observed(struct session *s, uint32_t *events)
 		name = column(&r);
 		value = column(&r);
 		if (!r.bad && kind)
-			observed_row(s, kind[0], name, value, &pins);
+			observed_row(&o, kind[0], name, value);
 		free(kind);
 		free(name);
 		free(value);
 	}
+	settings_release(o.want);
+	settings_release(o.have);
 	startup_values_back(s);
 	s->pins &= ~asked;
-	pins &= ~rules_ignored_pins(s);
+	pins = o.pins & ~rules_ignored_pins(s);
 	for (uint32_t bit = 1; bit < 1u << PIN_REASONS; bit <<= 1)
 		if (pins & bit && !(was & bit))
 			pin(s, bit, events);

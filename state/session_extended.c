@@ -708,6 +708,7 @@ static enum session_verdict send_bind(struct session *s, const struct client_mes
 	struct owed *o;
 
 	s->backend->batch = true;
+	s->discarded = false;
 	o = ledger_push(&s->backend->owed, OWED_BIND, false);
 	if (st) { /* for an error's text: other names may mean the same, or this one be closed by then */
 		o->stmt = stmt_retain(st);
@@ -908,6 +909,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		return SESSION_HOLD;
 	if (p && p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s))
 		return SESSION_HOLD;
+	s->discarded = p && b->status == 'I' && !s->listen.behind && p->effects->n == 1 && p->effects->stmts[0].kind == STMT_DISCARD_ALL;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */
 		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;
 	if (p && b->status != 'E' && takes_snapshot(p->substitute))

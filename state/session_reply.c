@@ -170,13 +170,31 @@ static int32_t stmt_shift(const struct stmt *st, uint32_t len)
 	return (int32_t)strlen(st ? name : NO_STMT) - (int32_t)len;
 }
 
+/* A PREPARE that an EXECUTE has run, and that gave its statement a backend's name: errors are in its text then. */
+static const struct stmt *prepare_run(const struct session *s, const struct owed *o)
+{
+	size_t row = s->query.row;
+	const struct stmt *st = NULL;
+
+	if (o && o->kind == OWED_EXECUTE && o->portal && o->portal->target)
+		st = stmt_executed(o->portal->target);
+	else if (o && o->kind == OWED_QUERY && row < s->query.n_steps && s->query.steps[row].target && s->query.effects->stmts[row].kind == STMT_EXECUTE)
+		st = stmt_executed(s->query.steps[row].target);
+	return st && !st->from_sql && st->substitute == SUB_RENAMED && st->effects->stmts[0].kind == STMT_PREPARE ? st : NULL;
+}
+
 /* What was sent was the client's text with a backend's name in it, or with what it would hear of its backend. */
 static const struct stmt_effects *edited_row(const struct session *s, const struct owed *o, struct edit *how)
 {
+	const struct stmt *run = prepare_run(s, o);
 	const struct effects *e = NULL;
 	uint8_t sub = SUB_NONE;
 
-	if (o && o->kind == OWED_EXECUTE && o->portal) {
+	if (run) {
+		e = run->effects;
+		sub = run->substitute;
+		*how = (struct edit){ .rename = true, .name = run->target };
+	} else if (o && o->kind == OWED_EXECUTE && o->portal) {
 		e = o->portal->effects;
 		sub = o->portal->substitute;
 		*how = (struct edit){ .rename = sub == SUB_RENAMED, .name = o->portal->own ? o->portal->own : o->portal->target };
@@ -372,7 +390,7 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
-	s->skip = s->listen.behind = s->ready = false;
+	s->skip = s->listen.behind = s->discarded = s->ready = false;
 	barrier_passed(s, events);
 	*events |= EVENT_PROGRESS;
 	s->counters->queries++;
@@ -678,7 +696,7 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 	struct portal *p = o->portal;
 	enum reply_verdict verdict = REPLY_FORWARD;
 
-	if (m->type == 'C' && effects_tags_matter(s))
+	if (m->type == 'C' && !o->ours && effects_tags_matter(s))
 		effects_tag(s, (const char *)m->body);
 	if (m->type == 'C' && p && p->effects->n) {
 		apply_rows(s, p->effects, 0, p->substitute, p->own ? p->own : p->target, p, events);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "parser/report.h"
 #include "state/session_internal.h"
@@ -28,6 +29,7 @@ void task_sent(struct session *s)
 	}
 }
 
+/* Behind DISCARD ALL its batch is at its beginning again: an error, or a ROLLBACK, is not to take back what that has given. */
 void task_apply(struct session *s, const struct settings *target, enum task_kind kind)
 {
 	task_begin(s, kind);
@@ -36,6 +38,9 @@ void task_apply(struct session *s, const struct settings *target, enum task_kind
 	settings_release(s->task_target);
 	s->task_target = target;
 	send_difference(s, s->backend->have, target, false);
+	s->task_commits = s->backend->batch && s->discarded;
+	if (s->task_commits)
+		send_own(s, "COMMIT", 6);
 	s->counters->replays++;
 	task_sent(s);
 }
@@ -376,12 +381,28 @@ void task_tell_error(struct session *s)
 		   "RESET the setting or role that is no longer valid, or DISCARD ALL.");
 }
 
+/* It is reported with the ReadyForQuery, and is no change of the client's own. */
+static void expect_base(void *arg, const char *name, const char *was, const char *now)
+{
+	struct session *s = arg;
+
+	for (size_t i = 0; i < settings_size(s->base_reported); i++)
+		if (!strcasecmp(settings_name_at(s->base_reported, i), name)) {
+			settings_set(&s->txn.reported, settings_name_at(s->base_reported, i), settings_value_at(s->base_reported, i));
+			return;
+		}
+}
+
 static void apply_done(struct session *s)
 {
 	struct backend *b = s->backend;
 
+	if (s->task_commits)
+		settings_diff(b->have, s->task_target, expect_base, s);
 	settings_assign(&b->have, s->task_target);
-	if (b->status == 'I' && !b->batch) {
+	if (s->task_commits) {
+		settings_assign(&b->applied, b->have);
+	} else if (b->status == 'I' && !b->batch) {
 		settings_assign(&b->applied, b->have);
 		settings_assign(&s->txn.reported, b->reported); /* what changed was our doing */
 	} else {

@@ -216,3 +216,51 @@ def test_a_transaction_right_behind_discard_all_is_rolled_back(s):
         a.parse("", "DISCARD ALL").bind().execute().parse("", "START TRANSACTION READ ONLY").bind().execute().sync().go()
         a.q(end)
         a.q("SHOW TimeZone")
+
+
+@scenario("reset batches", args={sql.split()[0]: (sql,) for sql in (
+    "SELEC 1", "SELECT 1/0", "DO $$BEGIN PERFORM set_config('search_path', 's3', false); RAISE EXCEPTION 'fails'; END$$",
+    "SET search_path = s3", "BEGIN")})
+def test_what_discard_all_gave_back_stays_whatever_becomes_of_its_batch(s, sql):
+    a = s.client("a", TimeZone="Asia/Tokyo", search_path="s1")
+    for reads_each in (True, False):
+        a.q("SET TimeZone = 'Europe/Berlin'; SET search_path = s2; SET extra_float_digits = -5")
+        a.parse("", "DISCARD ALL").bind().execute()
+        if reads_each:
+            a.flush().until("CommandComplete")
+        a.parse("", sql).bind().execute().execute("c9").sync().go()
+        a.q("ROLLBACK")
+        a.q("SHOW TimeZone; SHOW search_path; SHOW extra_float_digits")
+
+
+@scenario("reset batches")
+def test_a_portal_bound_behind_discard_all(s):
+    a = s.client("a", search_path="s1")
+    for sql in ("SELEC 1", "SELECT 1"):
+        a.q("SET extra_float_digits = -5; SET search_path = s2")
+        a.parse("", "DISCARD ALL").bind().execute().bind().parse("", sql).sync().go()
+        a.q("SHOW search_path; SHOW extra_float_digits")
+
+
+@scenario("reset batches", args={sql: (sql,) for sql in ("SELECT 1", "SET TimeZone = 'Europe/Paris'", "SET LOCAL TimeZone = 'Europe/Paris'")})
+def test_savepoints_right_behind_discard_all(s, sql):
+    a = s.client("a", TimeZone="Asia/Tokyo")
+    a.q("SET TimeZone = 'Europe/Berlin'")
+    a.parse("", "DISCARD ALL").bind().execute()
+    for step in ("BEGIN ISOLATION LEVEL SERIALIZABLE", sql, "SAVEPOINT a", "SELECT 1/0"):
+        a.parse("", step).bind().execute()
+    a.sync().go()
+    a.q("ROLLBACK TO a")
+    a.q("SHOW TimeZone; SHOW transaction_isolation")
+    a.q("ROLLBACK")
+    a.q("SHOW TimeZone")
+
+
+@scenario("reset batches")
+def test_a_pinned_client_s_discard_all_and_an_error_in_its_batch(s):
+    a = s.client("a", TimeZone="Asia/Tokyo", search_path="s1")
+    a.q("SET TimeZone = 'Europe/Berlin'; SET search_path = s2")
+    a.pins("SELECT pg_advisory_lock(31)")
+    a.parse("", "DISCARD ALL").bind().execute().parse("", "BEGIN").bind().execute().parse("", "SELECT 1/0").bind().execute().sync().go()
+    a.q("ROLLBACK")
+    a.frees("SHOW TimeZone; SHOW search_path")

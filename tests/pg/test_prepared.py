@@ -779,3 +779,16 @@ def test_position_of_an_error_when_it_is_described(s):
     a.q("SET search_path = public")
     a.describe("S", "p").sync().go()
     a.bind("", "p").execute().sync().go()
+
+
+@scenario("SQL PREPARE")
+def test_position_of_an_error_in_a_prepare_that_is_executed(s):
+    a = s.client("a")
+    a.parse("p1", 'PREPARE "a name" AS SELECT count(*) FROM nowhere').sync().go()
+    a.parse("p2", "EXECUTE p1").sync().go()
+    for sql in ("EXECUTE p1", "EXECUTE p2"):
+        a.x(sql)
+        a.q(sql)
+        a.q("SELECT 1; " + sql)
+    for name in ("p1", "p2"):
+        a.bind("", name).execute().sync().go()
