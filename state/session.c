@@ -323,7 +323,7 @@ bool session_unlink(struct session *s)
 	watch_let_go(s);
 	b->session = NULL;
 	s->backend = NULL;
-	s->ready = false;
+	s->ready = s->ends = false;
 	portals_clear(s);
 	query_clear(s);
 	s->task = TASK_NONE;
@@ -915,6 +915,8 @@ static __attribute__((noinline)) enum session_verdict first_message(struct sessi
 		return SESSION_HOLD;
 	if (m->type == 'S' || m->type == 'H')
 		return linked_message(s, m);
+	if (s->ends && !ends_known(s))
+		return SESSION_HOLD;
 	if (!s->begin.held && !whole_session_allowed(s, &why))
 		return rules_refuse(s, m, &why);
 	if (!all_ready(s, m))

@@ -144,6 +144,7 @@ struct portal {
 	size_t n_bound;		/* values of the parameters that name settings */
 	char **bound;
 	struct stmt *own;	/* SQL PREPARE by extended protocol: the statement it defines */
+	bool ends;		/* a transaction, or a part of one */
 };
 
 /* How one statement of a simple Query that was rewritten is answered. */
@@ -200,8 +201,10 @@ struct session {
 	struct stmt_names names;
 	uint64_t plans; /* serial of its last DISCARD PLANS */
 	struct unnamed_stmt unnamed;
-	struct portal *portals; /* those with effects */
+	struct portal *portals; /* those with effects, and named ones that end a transaction */
 	struct stmt *bound;	/* what the unnamed portal was bound from, if that has a name; a reference */
+	bool bound_ends;	/* the unnamed portal ends a transaction, or a part of one (state/session_ends.c) */
+	bool ends;		/* Execute of such a one was sent: which settings are left is to be known before the next message */
 
 	/* The transaction: what it has touched. */
 	struct {

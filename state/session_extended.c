@@ -606,7 +606,8 @@ static enum session_verdict on_parse(struct session *s, const struct client_mess
 			return SESSION_MORE;
 		return *p.name ? refuse(s, "54000", "named statement too long") : parse_long(s, m);
 	}
-	if ((s->txn.dirty || s->txn.local_unknown) && memchr(r.at, 0, reader_left(&r)) && learn_parse(s, (const char *)r.at))
+	if ((s->txn.dirty || s->txn.local_unknown || (*p.name && s->effective != s->want)) && memchr(r.at, 0, reader_left(&r)) &&
+	    learn_parse(s, (const char *)r.at))
 		return SESSION_HOLD;
 	if (!parse_text(s, &p, r.at, reader_left(&r)))
 		return refuse(s, "08P01", "invalid message format");
@@ -674,18 +675,21 @@ static bool bind_values(struct portal *p, struct reader r)
 	return !r.bad;
 }
 
-static void bind_portal(struct session *s, const char *portal, const struct effects *e, uint8_t substitute,
+static void bind_portal(struct session *s, const char *portal, const struct effects *e, uint8_t substitute, bool ends,
 			struct stmt *target, struct stmt *own, struct reader rest)
 {
 	struct portal *p;
 
-	if (!e || (effects_none(e) && !substitute)) {
+	if (!*portal)
+		s->bound_ends = ends;
+	if (!e || (effects_none(e) && !substitute && (!ends || !*portal))) {
 		portal_drop(s, portal);
 		return;
 	}
 	p = portal_put(s, portal);
 	p->effects = effects_retain(e);
 	p->substitute = substitute;
+	p->ends = ends || effects_barrier(e); /* EXECUTE, and what can't be read, may do anything */
 	p->target = target ? stmt_retain(target) : NULL;
 	p->own = own ? stmt_retain(own) : NULL;
 	if (wants_values(e))
@@ -745,6 +749,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	const struct effects *bound;
 	struct buf body = { 0 };
 	struct stmt *st;
+	bool ends;
 
 	if (!name)
 		return m->have < m->len && m->have < NAMES_HOLD_MAX ? SESSION_MORE : refuse(s, "08P01", "invalid message format");
@@ -775,8 +780,8 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 			return verdict;
 		listen_look(s, buf_head(&s->unnamed.tail), buf_len(&s->unnamed.tail));
 		bound_from(s, portal, NULL);
-		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute, s->unnamed.target,
-			    s->unnamed.own, r);
+		bind_portal(s, portal, s->unnamed.serial ? s->unnamed.effects : NULL, s->unnamed.substitute,
+			    ends_text(buf_head(&s->unnamed.tail), buf_len(&s->unnamed.tail)), s->unnamed.target, s->unnamed.own, r);
 		return send_bind(s, m, portal, NULL, 0, NULL, NULL);
 	}
 	if (!st) { /* PostgreSQL does not know the name either, and says so */
@@ -793,10 +798,11 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	stmt_name(st, backend_name);
 	listen_look(s, st->tail, st->tail_len);
 	bound_from(s, portal, st);
+	ends = !st->from_sql && ends_text(st->tail, st->tail_len);
 	if (st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE && !st->from_sql)
-		bind_portal(s, portal, st->effects, st->substitute, NULL, st->target, r);
+		bind_portal(s, portal, st->effects, st->substitute, ends, NULL, st->target, r);
 	else
-		bind_portal(s, portal, st->effects, st->substitute, st->target, NULL, r);
+		bind_portal(s, portal, st->effects, st->substitute, ends, st->target, NULL, r);
 	return send_bind(s, m, portal, backend_name, (size_t)(r.at - m->body), st, name);
 }
 
@@ -926,6 +932,8 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	}
 	if (p && (!p->substitute || p->substitute == SUB_EDITED))
 		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
+	if ((p ? p->ends : s->bound_ends && !*name) && ends_matter(s))
+		ends_sent(s);
 	if ((p && (p->substitute || effects_barrier(p->effects))) || b->status == 'E') { /* which it may end */
 		msg_add(b->out, 'H', NULL, 0);
 		s->ready = false;

@@ -164,6 +164,25 @@ void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_reported_only(struct session *s); /* nothing is read: what PostgreSQL reports is carried, as PgBouncer does */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_ends.c: what ends a transaction, or a part of one, in the middle of a batch */
+bool ends_by_word(const char *text, size_t len);
+/* tail: as in struct stmt. A letter tells of most. */
+static inline bool ends_text(const uint8_t *tail, size_t len)
+{
+	unsigned letter = len ? (tail[0] | 0x20u) - 'a' : 26;
+	unsigned first = 1u << ('a' - 'a') | 1u << ('c' - 'a') | 1u << ('e' - 'a') | 1u << ('p' - 'a') | 1u << ('r' - 'a');
+
+	return len && (letter >= 26 || first >> letter & 1) && ends_by_word((const char *)tail, len);
+}
+/* There are settings that it would take back. */
+static inline bool ends_matter(const struct session *s)
+{
+	return s->txn.dirty || s->effective != s->want;
+}
+void ends_sent(struct session *s); /* Execute of such a one, where that matters */
+/* Before the next message: its tag is there, and what it has taken back is not presumed. False: not yet. */
+bool ends_known(struct session *s);
+
 /* session_sequence.c */
 void sequence_linked(struct session *s);
 /* Before a message: numbers of others are gone from the backend of a client that is known to ask for them. Returns false

@@ -122,6 +122,7 @@ static bool plain_message(struct session *s, char type, const uint8_t *body, siz
 		if (len < 2 || body[0] || body[1] || !unnamed_is_plain(s))
 			return false;
 		s->counters->binds++;
+		s->bound_ends = ends_text(buf_head(&s->unnamed.tail), buf_len(&s->unnamed.tail));
 		ledger_push(l, OWED_BIND, false);
 		return true;
 	case 'D':
@@ -130,7 +131,7 @@ static bool plain_message(struct session *s, char type, const uint8_t *body, siz
 		ledger_push(l, OWED_DESCRIBE_PORTAL, false);
 		return true;
 	case 'E':
-		if (len != 5 || body[0])
+		if (len != 5 || body[0] || (s->bound_ends && ends_matter(s)))
 			return false;
 		s->listen.behind = true;
 		ledger_push(l, OWED_EXECUTE, false);

@@ -390,7 +390,7 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
-	s->skip = s->listen.behind = s->discarded = s->ready = false;
+	s->skip = s->listen.behind = s->discarded = s->ready = s->ends = false;
 	barrier_passed(s, events);
 	*events |= EVENT_PROGRESS;
 	s->counters->queries++;

@@ -714,6 +714,124 @@ def test_parsed_where_a_local_setting_was_taken_back(s):
         b.q("ROLLBACK")
 
 
+MONTH = "SELECT extract(month FROM '01/02/2024'::date) AS month"
+LOCALLY = "SET LOCAL datestyle = 'ISO, DMY'"
+
+
+def _batch(client, *texts):
+    for text in texts:
+        client.parse("", text).bind().execute()
+    return client
+
+
+def _elsewhere(s, client, other, *names):
+    other.q("BEGIN")
+    for name in names:
+        run(client, name)
+    other.q("ROLLBACK")
+
+
+@scenario("prepared statements")
+def test_parsed_in_one_batch_behind_what_took_a_local_setting_back(s):
+    """Nothing has failed: the batch goes on, and what it parses next means what it does without that setting."""
+    a, b = s.client("a"), s.client("b")
+    a.q("SET datestyle = 'ISO, MDY'")
+    ends = ("ROLLBACK TO s", "ROLLBACK", "COMMIT", "END", "ABORT", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "/* a */ -- b\n rollback to s",
+            'ROLLBACK TO "set_config"', "RELEASE s", "SAVEPOINT t", "EXECUTE e")
+    a.parse("e", "ROLLBACK TO s").sync().go()
+    for i, end in enumerate(ends):
+        for j, local in enumerate((LOCALLY, "SET datestyle = 'ISO, DMY'", "SELECT set_config('datestyle', 'ISO, DMY', true)")):
+            name, text = "x%d_%d" % (i, j), MONTH + ", %d AS n" % (3 * i + j)
+            a.q('BEGIN; SAVEPOINT "set_config"; SAVEPOINT s')
+            _batch(a, local, end).parse(name, text).bind("", name).execute().sync().go()
+            a.q("SHOW datestyle")
+            a.q("ROLLBACK")
+            _elsewhere(s, a, b, name)
+            a.q("SET datestyle = 'ISO, MDY'")
+
+
+@scenario("prepared statements")
+def test_parsed_in_the_batch_that_ends_what_an_earlier_one_has_set(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("SET datestyle = 'ISO, MDY'")
+    for i, end in enumerate(("ROLLBACK TO s", "ROLLBACK", "COMMIT")):
+        for j in range(3):
+            name, text = "x%d_%d" % (i, j), MONTH + ", %d AS n" % (3 * i + j)
+            a.q("BEGIN; SAVEPOINT s")
+            a.q(LOCALLY)
+            if j == 0:
+                _batch(a, end).parse(name, text).sync().go()
+            elif j == 1:
+                _batch(a, "SELECT 1 AS one", end, "SELECT 2 AS two").parse(name, text).bind("", name).execute().sync().go()
+            else:
+                _batch(a, end).flush().send()
+                a.until("CommandComplete")
+                a.parse(name, text).bind("", name).execute().sync().go()
+            a.q("ROLLBACK")
+            _elsewhere(s, a, b, name)
+
+
+@scenario("prepared statements")
+def test_bound_in_one_batch_behind_what_took_a_local_setting_back(s):
+    """What is not on this connection yet is prepared there, and what was in force is in force again."""
+    a, b = s.client("a"), s.client("b")
+    for turn, end in enumerate(("ROLLBACK TO s", "ROLLBACK", "COMMIT", "ROLLBACK AND CHAIN")):
+        name = "p%d" % turn
+        a.q("SET datestyle = 'ISO, YMD'")
+        a.parse(name, MONTH.replace("01/02/2024", "2024/01/02") + ", %d AS n" % turn).sync().go()
+        a.q("SET datestyle = 'ISO, MDY'")
+        b.q("BEGIN")
+        a.q("BEGIN; SAVEPOINT s")
+        _batch(a, LOCALLY, end).bind("", name).execute()
+        _batch(a, "SHOW datestyle", MONTH).parse("r" + name, MONTH + ", %d AS r" % turn).bind("", "r" + name).execute().sync().go()
+        a.q("SHOW datestyle")
+        a.q("ROLLBACK")
+        b.q("ROLLBACK")
+        run(a, name)
+        run(a, "r" + name)
+
+
+@scenario("prepared statements")
+def test_ended_by_what_was_bound_before_the_setting_was_made(s):
+    """By a named portal, a named statement, or the unnamed portal while a named one sets it."""
+    a, b = s.client("a"), s.client("b")
+    a.q("SET datestyle = 'ISO, MDY'")
+    a.parse("back", "ROLLBACK TO s").parse("local", LOCALLY).parse("over", "COMMIT").sync().go()
+    a.q("BEGIN; SAVEPOINT s")
+    a.bind("k", "back").bind("l", "local").execute("l").execute("k").parse("x", MONTH + ", 1 AS n").sync().go()
+    a.q("ROLLBACK")
+    a.q("BEGIN; SAVEPOINT s")
+    a.bind("l", "local").bind("", "back").execute("l").execute().parse("y", MONTH + ", 2 AS n").sync().go()
+    a.q("ROLLBACK")
+    a.q("BEGIN; SAVEPOINT s")
+    a.bind("", "local").execute().bind("", "over").execute().parse("z", MONTH + ", 3 AS n").bind("", "z").execute().sync().go()
+    a.q("BEGIN; SAVEPOINT s")
+    a.bind("l", "local").parse("", "ROLLBACK TO s").bind().parse("", "SELECT 1 AS one").execute("l").execute()
+    a.parse("v", MONTH + ", 4 AS n").bind("", "v").execute().sync().go()
+    a.q("ROLLBACK")
+    _elsewhere(s, a, b, "x", "y", "z", "v")
+
+
+@scenario("prepared statements")
+def test_a_batch_that_goes_wrong_behind_what_took_a_local_setting_back(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("SET datestyle = 'ISO, MDY'")
+    a.q("BEGIN; SAVEPOINT s")
+    _batch(a, LOCALLY, "ROLLBACK TO nowhere").parse("x", MONTH).sync().go()
+    a.q("ROLLBACK")
+    run(a, "x")
+    a.q("BEGIN; SAVEPOINT s")
+    _batch(a, LOCALLY, "ROLLBACK TO s").parse("x", MONTH).bind("", "x").execute()
+    _batch(a, "SELECT 1/0", "SELECT 1").sync().go()
+    a.q("ROLLBACK TO s")
+    a.parse("y", MONTH + ", 2 AS n").bind("", "y").execute().sync().go()
+    a.q("COMMIT")
+    _batch(a, "BEGIN", LOCALLY, "ROLLBACK").close_("S", "nothing").query("SHOW datestyle").sync().go(2)
+    _batch(a, "BEGIN", LOCALLY, "ROLLBACK", "BEGIN", LOCALLY).parse("z", MONTH + ", 3 AS n").bind("", "z").execute()
+    _batch(a, "COMMIT").parse("w", MONTH + ", 4 AS n").bind("", "w").execute().sync().go()
+    _elsewhere(s, a, b, "x", "y", "z", "w")
+
+
 @scenario("SQL PREPARE")
 def test_a_deallocate_is_judged_when_it_runs(s):
     a = s.client("a")

@@ -41,6 +41,8 @@ static const char *const units[] = {
 	"Q:BEGIN|Q:SET timezone = 'a'|Q:SELECT 1/0|P::ROLLBACK|B::|E:|P::SHOW timezone|B::|E:|P:s:SELECT parsed|B::s|E:|S",
 	"Q:BEGIN|Q:SELECT 1/0|P::ROLLBACK|B::|E:|P:s:SELECT parsed|B::s|E:|S|B::s|E:|S",
 	"Q:BEGIN|Q:SAVEPOINT a|Q:SELECT 1/0|P::ROLLBACK TO a|B::|E:|P::SELECT 1|B::|E:|S|Q:COMMIT",
+	"P::SET LOCAL timezone = 'e'|B::|E:|P::ROLLBACK|B::|E:|P:u:SELECT parsed|B::u|E:|S", "P::COMMIT|B::|E:|B::|E:|P::SELECT parsed|B::|E:|S",
+	"Q:BEGIN|Q:SAVEPOINT a|P::SET timezone = 'f'|B::|E:|P::ROLLBACK TO a|B::|E:|P::SHOW timezone|B::|E:|P:u:SELECT parsed|B::u|E:|S",
 	"Q:SELECT 1", "Q:SELECT 1; SELECT 2", "Q:SET timezone = 'd'", "Q:SET search_path = 'a'", "Q:RESET ALL", "Q:DISCARD ALL", "Q:", "Q:SET app.x = 'a'",
 	"P::DISCARD ALL|B::|E:|S", "P::SELECT set_config($1, $2, false)|B:::app.x:b|E:|P::SELECT 1|B::|E:|S", "Q:DO 'search_path b'", "P::DO 'search_path c'|B::|E:|P::SELECT parsed|B::|E:|S",
 	"P::PREPARE s AS SELECT parsed|B::|E:|S", "P::EXECUTE s|B::|E:|P::SELECT 1|B::|E:|S", "P::DEALLOCATE s|B::|E:|B::|E:|S", "Q:PREPARE s AS SELECT 1", "Q:EXECUTE s",
