@@ -238,7 +238,7 @@ def test_a_portal_bound_behind_discard_all(s):
     a = s.client("a", search_path="s1")
     for sql in ("SELEC 1", "SELECT 1"):
         a.q("SET extra_float_digits = -5; SET search_path = s2")
-        a.parse("", "DISCARD ALL").bind().execute().bind().parse("", sql).sync().go()
+        a.parse("", "DISCARD ALL").bind().execute().bind().parse("", sql).bind().execute().sync().go()
         a.q("SHOW search_path; SHOW extra_float_digits")
 
 
