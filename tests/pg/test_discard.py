@@ -264,3 +264,19 @@ def test_a_pinned_client_s_discard_all_and_an_error_in_its_batch(s):
     a.parse("", "DISCARD ALL").bind().execute().parse("", "BEGIN").bind().execute().parse("", "SELECT 1/0").bind().execute().sync().go()
     a.q("ROLLBACK")
     a.frees("SHOW TimeZone; SHOW search_path")
+
+
+@scenario("reset batches")
+def test_discard_all_by_simple_query_right_behind_one_in_a_batch(s):
+    a = s.client("a", client_encoding="LATIN1", search_path="s1")
+    for between in ((), ("SELECT 1",)):
+        for change in ("SELECT 1", "SET client_encoding = 'UTF8'; SET search_path = s2"):
+            a.q(change)
+            a.parse("", "DISCARD ALL").bind().execute()
+            for sql in between:
+                a.parse("", sql).bind().execute()
+            a.query("DISCARD ALL").sync().go(2)
+            a.q("SHOW client_encoding; SHOW search_path")
+    a.pins("SELECT pg_advisory_lock(31)")
+    a.parse("", "DISCARD ALL").bind().execute().query("DISCARD ALL").sync().go(2)
+    a.frees("SHOW search_path")
