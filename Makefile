@@ -129,7 +129,7 @@ demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or 
 	@$(if $(filter pgbouncer direct,$(POOLER)),,$(MAKE) --no-print-directory all)
 	@/usr/bin/python3 tests/demo/demo.py
 
-bench: ## CPU a transaction and throughput beside PgBouncer's (ROUNDS=3 DURATION=8; WRITE=1: into docs/bench.md)
+bench: ## CPU a transaction and throughput beside PgBouncer's (ROUNDS=10 DURATION=2; WRITE=1: into docs/bench.md)
 	@tests/deps.sh build bench
 	@$(MAKE) --no-print-directory all
 	@/usr/bin/python3 tests/bench/bench.py $(if $(WRITE),--write)

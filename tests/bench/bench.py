@@ -6,7 +6,7 @@ connections, trust, the same loopback. The figure that counts is the pooler's ow
 /proc/PID/stat) a transaction; throughput depends on who else wants the cores. Each round is a pair, and the ratio is taken
 within the pair, so that a machine that gets slower or faster meanwhile moves both.
 
-DURATION=8 seconds a run, ROUNDS=3, POOLERS=pgporter,pgbouncer (one pooler twice measures the noise); --write puts the
+DURATION=2 seconds a run, ROUNDS=10, POOLERS=pgporter,pgbouncer (one pooler twice measures the noise); --write puts the
 tables into docs/bench.md too.
 """
 import os
@@ -151,7 +151,7 @@ def main():
         return 2
     try:
         with Throwaway("pgporter-bench") as place:
-            bench = Bench(place, kinds, int(os.environ.get("DURATION") or 8), int(os.environ.get("ROUNDS") or 3))
+            bench = Bench(place, kinds, int(os.environ.get("DURATION") or 2), int(os.environ.get("ROUNDS") or 10))
             print(bench.about(), flush=True)
             rows = bench.run()
             print()
