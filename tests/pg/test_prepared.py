@@ -1,6 +1,6 @@
 """Prepared statements: the protocol's named and unnamed ones, SQL's, and both across each other."""
 
-from differential import scenario, scripts
+from differential import NO_SCHEMAS, scenario, scripts
 
 INT, TEXT = 23, 25
 
@@ -155,7 +155,7 @@ def test_named_in_another_search_path(s):
     run(b, "p1")
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", noise=NO_SCHEMAS)
 def test_literals_under_another_datestyle(s):
     a, b = s.client("a"), s.client("b")
     sql = "SELECT '01/02/2024'::date AS d"
@@ -671,7 +671,7 @@ def test_behind_the_end_of_a_failed_transaction_in_one_batch(s):
         a.q("EXECUTE q")
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_behind_the_end_of_a_failed_transaction_on_another_connection(s):
     """A batch of the unnamed statement ends it, and what follows in the batch is not there yet, nor are its settings."""
     a, b = s.client("a"), s.client("b")
@@ -691,7 +691,7 @@ def test_behind_the_end_of_a_failed_transaction_on_another_connection(s):
         run(a, "r%d" % turn)
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_parsed_where_a_local_setting_was_taken_back(s):
     """By the end of the failed transaction, or by a savepoint's: what is parsed there means what it does without that setting."""
     a, b = s.client("a"), s.client("b")
@@ -731,7 +731,7 @@ def _elsewhere(s, client, other, *names):
     other.q("ROLLBACK")
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", noise=NO_SCHEMAS)
 def test_parsed_in_one_batch_behind_what_took_a_local_setting_back(s):
     """Nothing has failed: the batch goes on, and what it parses next means what it does without that setting."""
     a, b = s.client("a"), s.client("b")
@@ -750,7 +750,7 @@ def test_parsed_in_one_batch_behind_what_took_a_local_setting_back(s):
             a.q("SET datestyle = 'ISO, MDY'")
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", noise=NO_SCHEMAS)
 def test_parsed_in_the_batch_that_ends_what_an_earlier_one_has_set(s):
     a, b = s.client("a"), s.client("b")
     a.q("SET datestyle = 'ISO, MDY'")
@@ -771,7 +771,7 @@ def test_parsed_in_the_batch_that_ends_what_an_earlier_one_has_set(s):
             _elsewhere(s, a, b, name)
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_bound_in_one_batch_behind_what_took_a_local_setting_back(s):
     """What is not on this connection yet is prepared there, and what was in force is in force again."""
     a, b = s.client("a"), s.client("b")
@@ -791,7 +791,7 @@ def test_bound_in_one_batch_behind_what_took_a_local_setting_back(s):
         run(a, "r" + name)
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", noise=NO_SCHEMAS)
 def test_ended_by_what_was_bound_before_the_setting_was_made(s):
     """By a named portal, a named statement, or the unnamed portal while a named one sets it."""
     a, b = s.client("a"), s.client("b")
@@ -812,7 +812,7 @@ def test_ended_by_what_was_bound_before_the_setting_was_made(s):
     _elsewhere(s, a, b, "x", "y", "z", "v")
 
 
-@scenario("prepared statements")
+@scenario("prepared statements", noise=NO_SCHEMAS)
 def test_a_batch_that_goes_wrong_behind_what_took_a_local_setting_back(s):
     a, b = s.client("a"), s.client("b")
     a.q("SET datestyle = 'ISO, MDY'")
