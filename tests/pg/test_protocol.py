@@ -388,11 +388,11 @@ def test_nonsense_instead_of_a_startup(pooler, data):
 # Cancel -----------------------------------------------------------------------------------------------------------
 
 def wait_running(s, mark):
-    """Until a backend runs a statement that holds the mark."""
+    """Until a backend sleeps, or waits for a lock, in a statement that holds the mark: then it has said what comes before."""
     until = time.monotonic() + rawpg.DEADLINE
     with s.admin() as admin:
-        while admin.value("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%%s%%' "
-                          "AND pid <> pg_backend_pid()" % mark) == "0":
+        while admin.value("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event_type IN ('Timeout', 'Lock') "
+                          "AND query LIKE '%%%s%%' AND pid <> pg_backend_pid()" % mark) == "0":
             if time.monotonic() > until:
                 raise rawpg.Deadline("the statement with %s never ran" % mark)
             admin.value("SELECT pg_sleep(0.002)")
