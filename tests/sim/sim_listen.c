@@ -302,12 +302,21 @@ size_t listening_place(const uint8_t *message)
 	return strtoul(strrchr(channel + strlen(channel) + 1, '#') + 1, NULL, 10);
 }
 
+/* CommandComplete of what has ended a transaction: in the middle of a batch PostgreSQL waits for the next message outside of any,
+ * and tells what it has heard (ProcessClientReadInterrupt()). */
+static bool has_ended(const uint8_t *m)
+{
+	const char *tag = (const char *)m + WIRE_HEAD;
+
+	return *m == 'C' && (!strcmp(tag, "ROLLBACK") || !strcmp(tag, "COMMIT"));
+}
+
 /* Notifications in what it has read; false where one is out of place. */
 static bool read_notes(struct world *w, struct client *c)
 {
 	size_t last = 0, len;
 	char before = 'Z', status = 'I';
-	bool late = false;
+	bool late = false, ended = false;
 
 	memset(c->heard, 0, sizeof c->heard);
 	for (size_t at = 0; at + WIRE_HEAD <= buf_len(&c->out); at += 1 + len) {
@@ -327,7 +336,7 @@ static bool read_notes(struct world *w, struct client *c)
 			counts[COUNT_UNDER_ANOTHER] += own && !said_own;
 			last = i;
 			c->heard[(i - 1) / 64] |= 1ull << (i - 1) % 64;
-			late = late || (before != 'Z' || status != 'I');
+			late = late || ((before != 'Z' || status != 'I') && !ended);
 			counts[COUNT_NOTIFIED]++;
 			continue;
 		}
@@ -336,6 +345,7 @@ static bool read_notes(struct world *w, struct client *c)
 		if (late && (*m != 'Z' || m[WIRE_HEAD] != 'I'))
 			world_fail(w, "client %zu is notified in the middle of something", client_no(w, c));
 		late = false;
+		ended = has_ended(m);
 		before = (char)*m;
 		status = *m == 'Z' ? (char)m[WIRE_HEAD] : status;
 	}
