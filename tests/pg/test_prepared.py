@@ -731,7 +731,7 @@ def _elsewhere(s, client, other, *names):
     other.q("ROLLBACK")
 
 
-@scenario("prepared statements", noise=NO_SCHEMAS)
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_parsed_in_one_batch_behind_what_took_a_local_setting_back(s):
     """Nothing has failed: the batch goes on, and what it parses next means what it does without that setting."""
     a, b = s.client("a"), s.client("b")
@@ -750,7 +750,7 @@ def test_parsed_in_one_batch_behind_what_took_a_local_setting_back(s):
             a.q("SET datestyle = 'ISO, MDY'")
 
 
-@scenario("prepared statements", noise=NO_SCHEMAS)
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_parsed_in_the_batch_that_ends_what_an_earlier_one_has_set(s):
     a, b = s.client("a"), s.client("b")
     a.q("SET datestyle = 'ISO, MDY'")
@@ -791,7 +791,7 @@ def test_bound_in_one_batch_behind_what_took_a_local_setting_back(s):
         run(a, "r" + name)
 
 
-@scenario("prepared statements", noise=NO_SCHEMAS)
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_ended_by_what_was_bound_before_the_setting_was_made(s):
     """By a named portal, a named statement, or the unnamed portal while a named one sets it."""
     a, b = s.client("a"), s.client("b")
@@ -812,7 +812,7 @@ def test_ended_by_what_was_bound_before_the_setting_was_made(s):
     _elsewhere(s, a, b, "x", "y", "z", "v")
 
 
-@scenario("prepared statements", noise=NO_SCHEMAS)
+@scenario("prepared statements", need=2, noise=NO_SCHEMAS)
 def test_a_batch_that_goes_wrong_behind_what_took_a_local_setting_back(s):
     a, b = s.client("a"), s.client("b")
     a.q("SET datestyle = 'ISO, MDY'")
