@@ -1,10 +1,8 @@
 /* The way of messages that take no thought: a batch of the unnamed statement where that has no effect, and the replies to
  * any such, a whole run at a time. What is left to session_from_client() and session_from_backend() is everything else;
  * what is done here must be what they would do. */
-#include "parser/reader.h"
+#include "parser/wire.h"
 #include "state/session_internal.h"
-
-enum { HEAD = 5 };
 
 /* CommandComplete of such a statement. NOTIFY's is looked at by who forwards it. */
 static bool plain_tag(const uint8_t *body, size_t len)
@@ -85,14 +83,14 @@ size_t session_plain_replies(struct session *s, const uint8_t *bytes, size_t len
 
 	if (s->through || s->task)
 		return 0;
-	while (l->count && len - at >= HEAD) {
+	while (l->count && len - at >= WIRE_HEAD) {
 		struct owed *o = ledger_head(l);
 		uint32_t claim = be32(bytes + at + 1);
 		enum plain plain;
 
 		if (o->ours || o->flight || claim < 4 || claim - 4 > body_max || claim > len - at - 1)
 			break;
-		plain = plain_reply(s, o, (char)bytes[at], bytes + at + HEAD, claim - 4);
+		plain = plain_reply(s, o, (char)bytes[at], bytes + at + WIRE_HEAD, claim - 4);
 		if (plain == OTHER)
 			break;
 		at += 1 + claim;
@@ -152,11 +150,11 @@ size_t session_plain_messages(struct session *s, const uint8_t *bytes, size_t le
 
 	if (!b || !b->batch || !s->carry || s->bound || s->portals || !session_goes_on(s))
 		return 0;
-	while (len - at >= HEAD && !s->await_ready) {
+	while (len - at >= WIRE_HEAD && !s->await_ready) {
 		uint32_t claim = be32(bytes + at + 1);
 
 		if (claim < 4 || claim - 4 > body_max || claim > len - at - 1 ||
-		    !plain_message(s, (char)bytes[at], bytes + at + HEAD, claim - 4))
+		    !plain_message(s, (char)bytes[at], bytes + at + WIRE_HEAD, claim - 4))
 			break;
 		at += 1 + claim;
 	}

@@ -394,8 +394,7 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 	barrier_passed(s, events);
 	*events |= EVENT_PROGRESS;
 	s->counters->queries++;
-	if (s->query.effects || s->query.steps || s->query.n_shifts)
-		query_clear(s);
+	query_clear(s);
 	if (b->status == 'I') {
 		s->counters->transactions++;
 		if (s->portals)
