@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(judge_prefix(data, s.packet_len) == WIRE_OK);
 		for (size_t n = s.packet_len; n-- > 0 && s.packet_len - n < 64;)
 			must(judge_prefix(data, n) == WIRE_MORE);
-		if (s.kind == STARTUP_SESSION)
+		if (s.kind == STARTUP_SESSION || (s.kind == STARTUP_OLD && s.params))
 			walk_params(&s);
 		if (s.kind == STARTUP_CANCEL)
 			must(s.cancel_key_len >= 4 && s.cancel_key_len <= 256 && s.cancel_key + s.cancel_key_len == copy + s.packet_len);

@@ -56,16 +56,13 @@ static enum wire_result read_version(const uint8_t *body, size_t len, struct sta
 			return read_cancel(body, len, out);
 		}
 	}
-	if (out->major != 3) {
-		out->kind = STARTUP_OLD;
+	out->kind = out->major == 3 ? STARTUP_SESSION : STARTUP_OLD;
+	if (out->major >= 3 && params_hold(body, len)) {
+		out->params = body;
+		out->params_len = len - 1;
 		return WIRE_OK;
 	}
-	if (!params_hold(body, len))
-		return WIRE_BAD;
-	out->kind = STARTUP_SESSION;
-	out->params = body;
-	out->params_len = len - 1;
-	return WIRE_OK;
+	return out->kind == STARTUP_OLD ? WIRE_OK : WIRE_BAD;
 }
 
 enum wire_result startup_read(const uint8_t *buf, size_t len, struct startup *out)

@@ -24,7 +24,7 @@ struct startup {
 	enum startup_kind kind;
 	size_t packet_len;		 /* bytes to consume, length field included */
 	uint16_t major, minor;		 /* SESSION and OLD */
-	const uint8_t *params;		 /* SESSION: name NUL value NUL …; ends before the final NUL */
+	const uint8_t *params;		 /* name NUL value NUL …; ends before the final NUL. SESSION; OLD above 3 where it looks like that */
 	size_t params_len;
 	uint32_t cancel_pid;		 /* CANCEL */
 	const uint8_t *cancel_key;	 /* CANCEL: 4 to 256 bytes */

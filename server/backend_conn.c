@@ -15,6 +15,7 @@
 #include "server/console.h"
 #include "server/listening.h"
 #include "server/log.h"
+#include "server/protocol.h"
 #include "server/vacate.h"
 
 static const struct stream_owner_ops conn_ops;
@@ -132,6 +133,8 @@ void conn_close(struct backend_conn *b, const char *reason)
 	b->client = NULL;
 	if (b->pool->listening)
 		listening_lost(b->pool->listening, b, reason);
+	if (b->pool->protocol)
+		protocol_lost(b, reason);
 	if (c && checking) { /* nothing of the client's was there yet: it gets another */
 		c->backend = NULL;
 		client_schedule(c);

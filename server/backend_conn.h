@@ -96,7 +96,7 @@ static inline struct backend_conn *conn_of(struct pool_backend *node)
 
 /* ---- cancel requests (server/cancel.c) ---- */
 /* The client that sent it stays connected until it was delivered. */
-void cancel_begin(struct client *from, uint32_t pid, uint32_t secret);
+void cancel_begin(struct client *from, uint32_t pid, const uint8_t *key, size_t len);
 void cancel_query(struct backend_conn *b); /* of our own accord, before it is closed */
 void cancel_abandon(struct client *from); /* that client is gone */
 void cancel_target_gone(struct backend_conn *b);

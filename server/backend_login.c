@@ -17,6 +17,7 @@
 #include "server/defaults.h"
 #include "server/listening.h"
 #include "server/log.h"
+#include "server/protocol.h"
 #include "server/socket.h"
 #include "server/vacate.h"
 
@@ -31,6 +32,10 @@ void conn_failed(struct backend_conn *b, const char *reason, const uint8_t *erro
 	/* The database, or the role: and with it the session of whoever waits in line. */
 	bool gone = code && (!strcmp(code, "3D000") || !strcmp(code, "28000"));
 
+	if (p->protocol) {
+		conn_close(b, reason);
+		return;
+	}
 	worker_random(&random, sizeof random);
 	conn_log(b, LOG_LEVEL_WARNING, "login failed: %s", reason);
 	if (b->own) { /* which says nothing of the others */
@@ -76,11 +81,9 @@ void conn_timed_out(struct backend_conn *b)
 
 /* ---- connecting ---- */
 
-static void send_startup(struct backend_conn *b)
+static void put_startup(struct backend_conn *b, struct buf *out)
 {
 	const struct config_database *d = b->pool->database->conf;
-	struct buf *out = stream_out(&b->stream);
-	size_t mark = msg_begin(out, 0);
 	const char *const extra[][2] = { { "client_encoding", d->client_encoding }, { "datestyle", d->datestyle },
 					 { "timezone", d->timezone }, { "application_name", d->application_name } };
 
@@ -97,6 +100,17 @@ static void send_startup(struct backend_conn *b)
 			buf_str(out, extra[i][1]);
 		}
 	buf_u8(out, 0);
+}
+
+static void send_startup(struct backend_conn *b)
+{
+	struct buf *out = stream_out(&b->stream);
+	size_t mark = msg_begin(out, 0);
+
+	if (b->pool->protocol)
+		protocol_ask(b, out);
+	else
+		put_startup(b, out);
 	msg_end(out, mark);
 	conn_enter_state(b, CONN_LOGIN);
 	worker_dirty(b->worker, &b->stream);
@@ -403,6 +417,10 @@ void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, 
 	const char *name, *value;
 	char why[200];
 
+	if (b->pool->protocol) {
+		protocol_message(b, type, body, len);
+		return;
+	}
 	switch (type) {
 	case 'R':
 		on_auth_request(b, body, len);
@@ -413,6 +431,8 @@ void conn_login_message(struct backend_conn *b, char type, const uint8_t *body, 
 		if (value) {
 			backend_reported(&b->facts, name, value);
 			pools_report_order(b->pool, name);
+			if (!strcmp(name, "server_version"))
+				protocol_reported(b->pool->database, value);
 		}
 		return;
 	case 'K':

@@ -161,9 +161,9 @@ static void cancel_waiting(struct client *c)
 	client_schedule(c);
 }
 
-void cancel_begin(struct client *from, uint32_t pid, uint32_t secret)
+void cancel_begin(struct client *from, uint32_t pid, const uint8_t *key, size_t len)
 {
-	struct client *c = client_by_key(from->worker, pid, secret);
+	struct client *c = client_by_key(from->worker, pid, key, len);
 	struct backend_conn *b = c ? c->backend : NULL;
 
 	if (c && c->state == CLIENT_CONSOLE) {

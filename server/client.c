@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <openssl/crypto.h>
 
 #include "parser/reader.h"
 #include "parser/wire.h"
@@ -60,7 +61,7 @@ static void key_add(struct worker *w, struct client *c)
 
 	worker_random(&c->cancel_pid, sizeof c->cancel_pid);
 	c->cancel_pid &= 0x7fffffff;
-	worker_random(&c->cancel_secret, sizeof c->cancel_secret);
+	worker_random(c->cancel_key, sizeof c->cancel_key);
 	slot = &w->by_key[c->cancel_pid & (w->n_by_key - 1)];
 	c->next_by_key = *slot;
 	*slot = c;
@@ -76,12 +77,26 @@ static void key_remove(struct worker *w, struct client *c)
 		*at = c->next_by_key;
 }
 
-struct client *client_by_key(struct worker *w, uint32_t pid, uint32_t secret)
+static size_t key_len(const struct client *c)
+{
+	return c->minor >= 2 ? CANCEL_KEY_LONG : CANCEL_KEY_SHORT;
+}
+
+void client_tell_key(const struct client *c, struct buf *out)
+{
+	size_t mark = msg_begin(out, 'K');
+
+	buf_u32(out, c->cancel_pid);
+	buf_add(out, c->cancel_key, key_len(c));
+	msg_end(out, mark);
+}
+
+struct client *client_by_key(struct worker *w, uint32_t pid, const uint8_t *key, size_t len)
 {
 	struct client *c, *found = NULL;
 
 	for (c = w->by_key[pid & (w->n_by_key - 1)]; c; c = c->next_by_key)
-		if (!((c->cancel_pid ^ pid) | (c->cancel_secret ^ secret)))
+		if (c->cancel_pid == pid && key_len(c) == len && !CRYPTO_memcmp(c->cancel_key, key, len))
 			found = c;
 	return found;
 }
@@ -650,6 +665,9 @@ void client_pump(struct client *c)
 	case CLIENT_STARTUP:
 		client_startup(c);
 		return;
+	case CLIENT_PROTOCOL:
+		client_protocol_known(c);
+		return;
 	case CLIENT_AUTH:
 		client_auth_message(c);
 		return;
@@ -680,7 +698,7 @@ static void on_readable(void *owner)
 
 	worker_turn(w);
 	c->last_us = w->now_us;
-	if (c->state == CLIENT_WELCOME || c->state == CLIENT_LOOKUP || c->state == CLIENT_CANCEL) {
+	if (c->state == CLIENT_WELCOME || c->state == CLIENT_LOOKUP || c->state == CLIENT_PROTOCOL || c->state == CLIENT_CANCEL) {
 		if (buf_len(&c->stream.in) > CLIENT_IN_MAX)
 			client_fail(c, "08P01", "too much data before login", NULL, NULL);
 	} else {

@@ -9,6 +9,7 @@
 enum client_state {
 	CLIENT_STARTUP,	    /* waiting for the startup packet */
 	CLIENT_TLS,	    /* handshake */
+	CLIENT_PROTOCOL,    /* waiting for its server's word on which protocol it speaks */
 	CLIENT_LOOKUP,	    /* waiting for auth_query */
 	CLIENT_AUTH,	    /* exchange of 'p' messages */
 	CLIENT_WELCOME,	    /* logged in; waits for a backend to say what it is told */
@@ -17,6 +18,8 @@ enum client_state {
 	CLIENT_CANCEL,	    /* brought a CancelRequest */
 	CLIENT_DEAD,
 };
+
+enum { CANCEL_KEY_SHORT = 4, CANCEL_KEY_LONG = 32 }; /* bytes; long from protocol 3.2 on, and as long as PostgreSQL 18's */
 
 struct line_place {
 	struct pool_waiter waiter; /* first */
@@ -58,7 +61,9 @@ struct client {
 	uint64_t defaults_generation; /* of its pool's, that it was started under */
 	struct buf params;	  /* startup parameters, kept until login is done: name NUL value NUL … */
 	struct auth_client *auth;
-	uint32_t cancel_pid, cancel_secret;
+	uint16_t major, minor;	  /* of the protocol: asked for; once negotiated, spoken */
+	uint32_t cancel_pid;
+	uint8_t cancel_key[CANCEL_KEY_LONG]; /* as much of it as goes with its protocol */
 	char address[64];	  /* as shown: IP, or "unix" */
 	int port;
 	char local_address[64];
@@ -102,13 +107,16 @@ void client_pins_gone(struct client *c);
 /* Its database's server can't be logged in to: for clients that still wait for their welcome. */
 void client_login_failed(struct client *c);
 void client_looked_up(struct client *c, const struct secret *secret); /* auth_query's answer; NULL: no such user */
-struct client *client_by_key(struct worker *w, uint32_t pid, uint32_t secret); /* NULL: no match */
+/* NULL: no match. How long a key takes to compare does not tell how much of it is right. */
+struct client *client_by_key(struct worker *w, uint32_t pid, const uint8_t *key, size_t len);
+void client_tell_key(const struct client *c, struct buf *out); /* BackendKeyData */
 void client_log(const struct client *c, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* As SHOW CLIENTS calls it: active, waiting, idle… */
 const char *client_state_name(const struct client *c);
 
 /* ---- login (server/client_login.c) ---- */
 void client_startup(struct client *c);	     /* bytes of the startup phase are there */
+void client_protocol_known(struct client *c); /* or can't be */
 void client_auth_message(struct client *c);
 void client_idle_timeout(struct client *c); /* its session has SET idle_session_timeout */
 void client_welcome(struct client *c, const struct settings *reported);

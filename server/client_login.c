@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <sys/socket.h>
 
+#include "parser/must.h"
 #include "parser/reader.h"
 #include "parser/report.h"
 #include "parser/startup.h"
@@ -19,6 +20,7 @@
 #include "server/defaults.h"
 #include "server/listening.h"
 #include "server/log.h"
+#include "server/protocol.h"
 
 enum { AUTH_MESSAGE_MAX = 65536 };
 
@@ -65,13 +67,8 @@ static void on_gss_request(struct client *c, size_t packet_len)
 
 static void on_cancel(struct client *c, const struct startup *st)
 {
-	uint32_t secret = st->cancel_key_len == 4 ? be32(st->cancel_key) : 0;
-
 	c->state = CLIENT_CANCEL;
-	if (st->cancel_key_len != 4) /* we gave none of another length */
-		client_close(c, "cancel key of a wrong length");
-	else
-		cancel_begin(c, st->cancel_pid, secret);
+	cancel_begin(c, st->cancel_pid, st->cancel_key, st->cancel_key_len);
 }
 
 /* ---- StartupMessage ---- */
@@ -94,29 +91,7 @@ static const char *param(const struct client *c, const char *name)
 	return NULL;
 }
 
-/* Protocol 3.2 and _pq_ options are answered with what there is: 3.0, none of them. */
-static void negotiate_version(struct client *c, const struct startup *st)
-{
-	struct buf *out = stream_out(&c->stream);
-	const char *name, *value;
-	uint32_t unknown = 0;
-	size_t at = 0, mark;
-
-	while (startup_param(st, &at, &name, &value))
-		unknown += !strncmp(name, "_pq_.", 5);
-	if (!st->minor && !unknown)
-		return;
-	mark = msg_begin(out, 'v');
-	buf_u32(out, 3 << 16);
-	buf_u32(out, unknown);
-	at = 0;
-	while (startup_param(st, &at, &name, &value))
-		if (!strncmp(name, "_pq_.", 5))
-			buf_str(out, name);
-	msg_end(out, mark);
-}
-
-static bool keep_params(struct client *c, const struct startup *st)
+static void keep_params(struct client *c, const struct startup *st)
 {
 	const char *name, *value, *user = NULL, *database = NULL;
 	size_t at = 0;
@@ -129,15 +104,18 @@ static bool keep_params(struct client *c, const struct startup *st)
 		else if (!strcmp(name, "database"))
 			database = value;
 	}
-	if (!user || !*user) {
-		client_fail(c, "28000", "no PostgreSQL user name specified in startup packet", NULL, NULL);
-		return false;
-	}
-	c->user_name = strdup(user);
-	c->database_name = strdup(database && *database ? database : user);
-	if (!c->user_name || !c->database_name)
-		abort();
-	return true;
+	if (!user || !*user)
+		return;
+	c->user_name = must(strdup(user));
+	c->database_name = must(strdup(database && *database ? database : user));
+}
+
+/* Made if need be; NULL: not in the configuration. */
+static void find_database(struct client *c)
+{
+	c->database = pools_database(c->worker, c->database_name, true);
+	if (c->database && !c->database->conf)
+		c->database = NULL;
 }
 
 static bool over(const struct pool_limit *l)
@@ -263,13 +241,14 @@ static void begin_console(struct client *c)
 		find_secret(c);
 }
 
-static void on_session(struct client *c, const struct startup *st)
+static void enter_session(struct client *c)
 {
 	struct worker *w = c->worker;
 
-	negotiate_version(c, st);
-	if (!keep_params(c, st))
+	if (!c->user_name) {
+		client_fail(c, "28000", "no PostgreSQL user name specified in startup packet", NULL, NULL);
 		return;
+	}
 	if (w->config->client_tls_sslmode >= SSLMODE_REQUIRE && !stream_is_tls(&c->stream) && !c->unix_socket) {
 		client_fail(c, "08P01", "SSL required", NULL, NULL);
 		return;
@@ -283,9 +262,7 @@ static void on_session(struct client *c, const struct startup *st)
 		return;
 	}
 	c->replication = own_replication(param(c, "replication"));
-	c->database = pools_database(w, c->database_name, true);
-	if (c->database && !c->database->conf)
-		c->database = NULL;
+	find_database(c);
 	if (c->database && c->database->disabled) {
 		char text[200];
 
@@ -298,12 +275,42 @@ static void on_session(struct client *c, const struct startup *st)
 		find_secret(c);
 }
 
-static void unsupported_version(struct client *c, const struct startup *st)
+static void answer_version(struct client *c)
 {
-	char text[100];
+	if (c->major != 3) {
+		protocol_refuse(c);
+		return;
+	}
+	protocol_negotiate(c, c->database_name && is_console(c->database_name));
+	enter_session(c);
+}
 
-	snprintf(text, sizeof text, "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", st->major, st->minor);
-	client_fail(c, "0A000", text, NULL, NULL);
+/* A newer version than 3.0: how it is answered hangs on the server. */
+static void answer_newer(struct client *c)
+{
+	find_database(c);
+	if (protocol_known(c))
+		answer_version(c);
+}
+
+void client_protocol_known(struct client *c)
+{
+	answer_newer(c);
+	if (c->state != CLIENT_PROTOCOL)
+		client_schedule(c); /* it may have sent more meanwhile */
+}
+
+static void on_startup(struct client *c, const struct startup *st)
+{
+	bool newer = st->major > 3 || (st->major == 3 && st->minor);
+
+	c->major = st->major;
+	c->minor = st->minor;
+	keep_params(c, st);
+	if (newer && c->user_name && !is_console(c->database_name))
+		answer_newer(c);
+	else
+		answer_version(c);
 }
 
 static bool one_packet(struct client *c)
@@ -331,10 +338,8 @@ static bool one_packet(struct client *c)
 		on_cancel(c, &st);
 		return false;
 	case STARTUP_OLD:
-		unsupported_version(c, &st);
-		return false;
 	case STARTUP_SESSION:
-		on_session(c, &st);
+		on_startup(c, &st);
 		if (c->state != CLIENT_DEAD)
 			buf_consume(in, st.packet_len);
 		return false;
@@ -614,10 +619,7 @@ void client_welcome(struct client *c, const struct settings *reported)
 		buf_str(out, value);
 		msg_end(out, mark);
 	}
-	mark = msg_begin(out, 'K');
-	buf_u32(out, c->cancel_pid);
-	buf_u32(out, c->cancel_secret);
-	msg_end(out, mark);
+	client_tell_key(c, out);
 	if (*c->worker->config->login_notify_message)
 		msg_report(out, 'N', "NOTICE", "00000", c->worker->config->login_notify_message, NULL, NULL);
 	msg_add(out, 'Z', "I", 1);

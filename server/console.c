@@ -80,14 +80,10 @@ void console_welcome(struct client *c)
 		{ "is_superuser", "on" },
 	};
 	struct buf *out = console_out(c);
-	size_t mark;
 
 	for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
 		parameter(out, parameters[i][0], parameters[i][1]);
-	mark = msg_begin(out, 'K');
-	buf_u32(out, c->cancel_pid);
-	buf_u32(out, c->cancel_secret);
-	msg_end(out, mark);
+	client_tell_key(c, out);
 	ready(out);
 }
 

@@ -218,6 +218,7 @@ static void check_client(struct client *c)
 		return;
 	case CLIENT_STARTUP:
 	case CLIENT_TLS:
+	case CLIENT_PROTOCOL:
 	case CLIENT_AUTH:
 	case CLIENT_LOOKUP:
 		if (past(w, c->connected_us, w->config->client_login_timeout_us))

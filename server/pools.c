@@ -13,6 +13,7 @@
 #include "server/listening.h"
 #include "server/log.h"
 #include "server/own.h"
+#include "server/protocol.h"
 #include "server/vacate.h"
 #include "server/worker.h"
 
@@ -145,6 +146,7 @@ static void database_drop(struct worker *w, struct database *d)
 {
 	TAILQ_REMOVE(&w->databases, d, in);
 	listening_free(d);
+	protocol_free(d);
 	catalogue_free(d->catalogue);
 	free(d->name);
 	free(d);
@@ -202,8 +204,10 @@ void pools_configure(struct worker *w)
 			continue;
 		}
 		database_configure(w, d);
-		if (was && !conf_same_server(was, d->conf))
+		if (was && !conf_same_server(was, d->conf)) {
 			worker_reconnect(w, d);
+			protocol_forget(d);
+		}
 		TAILQ_FOREACH (p, &d->pools, in_database)
 			pool_configure((struct db_pool *)p);
 	}
@@ -229,7 +233,7 @@ void pools_expire(struct worker *w)
 		next_d = TAILQ_NEXT(d, in);
 		TAILQ_FOREACH (p, &d->pools, in_database)
 			used = used || !pool_unused((struct db_pool *)p);
-		used = used || listening_used(d);
+		used = used || listening_used(d) || protocol_used(d);
 		if (used || d->clients.count)
 			d->unused_since_us = w->now_us;
 		if (used || d->clients.count || d->paused ||

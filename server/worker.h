@@ -31,6 +31,7 @@ struct listener;
 struct console_wait;
 struct vacate;
 struct listening;
+struct protocol;
 TAILQ_HEAD(clients, client);
 TAILQ_HEAD(backend_conns, backend_conn);
 
@@ -68,6 +69,9 @@ struct database {
 	struct catalogue *catalogue; /* what is known of its functions */
 	unsigned next_host;	    /* round robin */
 	struct listening *listening; /* NULL: no client yet */
+	struct protocol *protocol;   /* what asks which protocol its server speaks; NULL: nobody had to */
+	int server_major, minor;     /* of its PostgreSQL as heard at the last login, 0: not yet; of protocol 3 for its clients… */
+	bool minor_known;	     /* …if that is known */
 	TAILQ_HEAD(, pool) pools;
 };
 
@@ -104,6 +108,7 @@ struct db_pool {
 	struct clients own_line;	 /* who waits for a connection of its own (server/own.h) */
 	int n_clients; /* logged in or logging in */
 	struct listening *listening; /* NULL but for its own pool of one, which is in no list */
+	struct protocol *protocol;   /* the same: what is opened here only asks (server/protocol.h) */
 	int64_t failing_since_us; /* 0: not */
 	struct buf last_error;	  /* ErrorResponse body of the last failed login; empty if none */
 	char last_reason[200];	  /* in words */

@@ -116,7 +116,7 @@ def decode(kind, body):
     if kind == "A":
         return (name, struct.unpack_from("!i", body)[0]) + tuple(strings(body[4:])[:2])
     if kind == "K":
-        return (name,)
+        return name, len(body) - 4  # of the key
     if kind == "R":
         return name, struct.unpack_from("!i", body)[0]
     if kind == "V":

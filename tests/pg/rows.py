@@ -39,13 +39,8 @@ NOT_HELD = {
 }
 
 
-_PROTOCOL = "protocol 3.2 is negotiated down to 3.0, which PostgreSQL from 18 on does not do"
-
-_OLDEST = "that PostgreSQL 13 took protocol 2.0 is not said"
-
 # The same for some versions of PostgreSQL: (row, case or function, pool or None for all) -> versions, why.
-NOT_HELD_ON = {("protocol", case, None): ((18,), _PROTOCOL) for case in ("3.2", "3.9", "3.2 and option", "3.9998")}
-NOT_HELD_ON["protocol", "4.0", None] = (13, 18), "%s; %s" % (_PROTOCOL, _OLDEST)
+NOT_HELD_ON = {}
 NOT_HELD_ON["startup parameters", "local_preload_libraries", None] = (13, 14), "PostgreSQL before 15 reports its parameters before it fails to load one"
 
 _LATE = "what is RESET out of sight is told as the server's value first; search_path is reported from 18 on"

@@ -347,7 +347,9 @@ def test_gone_in_mid_message(s):
     "3.0": (rawpg.PROTOCOL_3_0, ()), "3.2": (rawpg.PROTOCOL_3_2, ()), "3.9": ((3 << 16) + 9, ()),
     "option": (rawpg.PROTOCOL_3_0, (("_pq_.something", "1"), ("_pq_.other", "x"))),
     "3.2 and option": (rawpg.PROTOCOL_3_2, (("_pq_.something", "1"),)),
-    "4.0": (4 << 16, ()), "3.9998": ((3 << 16) + 9998, ()),
+    "3.1": ((3 << 16) + 1, ()), "3.1 and option": ((3 << 16) + 1, (("_pq_.something", "1"),)),
+    "3.9 and option": ((3 << 16) + 9, (("_pq_.something", "1"),)),
+    "4.0": (4 << 16, ()), "5.1": ((5 << 16) + 1, ()), "3.9998": ((3 << 16) + 9998, ()), "3.9999": ((3 << 16) + 9999, ()),
 })
 def test_version_negotiation(s, version, options):
     a = s.client("a", protocol=version, params=dict(options), search_path="s1")
@@ -422,6 +424,25 @@ def test_cancels_only_the_right_one(s):
     b.go()
     a.go()
     b.q("SELECT v FROM t")
+
+
+@scenario("cancel")
+def test_cancels_by_the_key_of_protocol_3_2(s):
+    """The whole key does, which is longer from PostgreSQL 18 on; no part of it, and not with more behind it."""
+    a = s.client("a", protocol=rawpg.PROTOCOL_3_2)
+    key = a.key
+    a.query("SELECT pg_sleep(0.3), 'lives' /* eight */").send()
+    wait_running(s, "eight")
+    for wrong in (key[:4], key[:-1], key + b"\0", key + bytes(256 - len(key)), key[:-1] + bytes([key[-1] ^ 1])):
+        if wrong != key:
+            a.key = wrong
+            a.cancel()
+    a.go()
+    a.key = key
+    a.query("SELECT pg_sleep(30) /* nine */").send()
+    wait_running(s, "nine")
+    a.cancel()
+    a.go()
 
 
 @scenario("cancel", need=2)

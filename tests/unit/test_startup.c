@@ -117,6 +117,27 @@ static void a_session_yields_its_parameters_in_order(void **state)
 	buf_release(&b);
 }
 
+static void a_newer_major_version_yields_what_looks_like_parameters(void **state)
+{
+	static const struct { uint16_t major; const char *body; size_t len; bool yields; } cases[] = {
+		{ 4, session, sizeof session, true }, { 4, "", 1, true }, { 4, "", 0, false }, { 4, "user\0anna", 9, false },
+		{ 2, session, sizeof session, false }, { 0, session, sizeof session, false },
+	};
+	struct startup s;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf b = packet((uint32_t)cases[i].major << 16, cases[i].body, cases[i].len);
+		const char *name, *value;
+		size_t at = 0;
+
+		assert_int_equal(judge(&b, buf_len(&b), &s), WIRE_OK);
+		assert_int_equal(s.kind, STARTUP_OLD);
+		assert_int_equal(s.params != NULL, cases[i].yields);
+		assert_int_equal(startup_param(&s, &at, &name, &value), cases[i].yields && cases[i].len > 1);
+		buf_release(&b);
+	}
+}
+
 static void a_session_without_parameters_has_none(void **state)
 {
 	struct buf b = packet(V30, "", 1);
@@ -274,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_packet_is_whole_at_its_last_byte_and_not_before),
 		cmocka_unit_test(a_session_yields_its_parameters_in_order),
+		cmocka_unit_test(a_newer_major_version_yields_what_looks_like_parameters),
 		cmocka_unit_test(a_session_without_parameters_has_none),
 		cmocka_unit_test(cancel_keys_of_4_to_256_bytes_are_taken),
 		cmocka_unit_test(lengths_out_of_bounds_are_bad_from_the_fourth_byte),
