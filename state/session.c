@@ -329,6 +329,7 @@ bool session_unlink(struct session *s)
 	s->task = TASK_NONE;
 	s->views = VIEWS_NONE;
 	s->views_ending = false;
+	s->may_reset = s->ready_held = false;
 	s->flight.failed = false;
 	s->task_failed = s->await_ready = s->await_reply = s->await_copy_end = false;
 	s->ready_owed = 0;

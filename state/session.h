@@ -117,7 +117,7 @@ enum {
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
 enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN,
-		 TASK_SEQUENCE, TASK_SETTLE, TASK_CLEAR, TASK_LAY };
+		 TASK_SEQUENCE, TASK_SETTLE, TASK_CLEAR, TASK_LAY, TASK_RESET };
 
 /* The client's statements under its own names, on the backend, for what shows them (state/session_views.c). */
 enum views {
@@ -303,6 +303,8 @@ struct session {
 	bool discarded;	     /* the batch has run DISCARD ALL, which commits at once, and nothing since */
 	bool task_commits;   /* APPLY: it is to stay, whatever becomes of the batch */
 	bool learned;	     /* PostgreSQL was asked what `effective` is, for the message that is held */
+	bool may_reset;	     /* since the last ReadyForQuery something may have RESET, out of sight, what came with the startup packet */
+	bool ready_held;     /* the client's ReadyForQuery waits until that is known */
 	bool learns_parse;   /* …no more of it than what a Parse needs */
 	bool task_stmt_failed; /* PREPARE: the error is the statement's own */
 	bool temp_schema_new;  /* OBSERVE found that the backend's temporary schema has come into being */

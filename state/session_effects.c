@@ -79,9 +79,11 @@ void effects_sent(struct session *s, const struct effects *e, const struct stmt 
 	}
 	if (asked & TOUCH_LISTEN && listen_is_shared(s) && !listens_inside(e)) /* who sends it as it is says so */
 		asked &= ~(uint32_t)TOUCH_LISTEN;
-	s->txn.observe |= asked;
 	for (const struct stmt *st = executes ? target : NULL; st; st = stmt_executes(st))
-		s->txn.observe |= asked_of(st->effects, st);
+		asked |= asked_of(st->effects, st);
+	s->txn.observe |= asked;
+	if (asked & (TOUCH_OPAQUE | TOUCH_LISTED) & ~rules_ignored_touches(s))
+		reset_possible(s);
 	if (e->flags & TOUCH_DDL)
 		temp_by_path(s);
 	for (size_t i = 0; e->flags & TOUCH_COMMITS && i < e->n; i++)
@@ -234,7 +236,10 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 			continue;
 		session_touch(s, lower);
 		s->txn.uncertain = true;
-		s->txn.base_unknown |= !t->surely && settings_get(s->base, lower);
+		if (!t->surely && settings_get(s->base, lower)) {
+			s->txn.base_unknown = true;
+			reset_possible(s);
+		}
 	}
 }
 

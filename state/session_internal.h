@@ -352,6 +352,14 @@ struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st)
 /* values: behind the names of a Bind. Returns true where body is the Bind that is to be sent instead. */
 bool edit_bind(const struct session *s, const struct effects *e, const struct client_message *m, struct reader values, struct buf *body);
 
+/* session_reset.c: what was RESET out of sight */
+void reset_possible(struct session *s); /* by a statement that was sent */
+bool reset_reported(const struct session *s, const char *name); /* a ParameterStatus that may tell of it: told with ReadyForQuery */
+/* At ReadyForQuery, the transaction looked at. In one that stays open a task is begun that gives it back. True: ReadyForQuery
+ * is told by session_tell_held(), when PostgreSQL has answered. */
+bool reset_look(struct session *s);
+void reset_done(struct session *s);
+
 /* session_learn.c */
 /* In the middle of a pipeline, and `now` is not all known: starts a task that asks. False: go on. */
 bool learn_first(struct session *s, const struct settings *now, const struct settings *then);
@@ -361,7 +369,8 @@ bool learn_done(struct session *s); /* false: that was no answer */
 
 /* session_reply.c */
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */
-void session_tell_ready(struct session *s, uint32_t *events); /* the client's ReadyForQuery */
+void session_tell_ready(struct session *s, uint32_t *events); /* the client's ReadyForQuery has come, and is told now… */
+void session_tell_held(struct session *s, uint32_t *events); /* …or, where that waited for a task, here */
 void ledger_flush_invented(struct session *s);
 void owe_invented(struct session *s, char reply, struct stmt *st, const char *name);
 

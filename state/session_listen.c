@@ -358,7 +358,7 @@ static bool may_read(const struct session *s)
 {
 	const struct backend *b = s->backend;
 
-	if (s->listen.waits || s->await_ready || s->await_reply || s->await_copy_end || s->skip)
+	if (s->listen.waits || s->ready_held || s->await_ready || s->await_reply || s->await_copy_end || s->skip)
 		return false;
 	if (!b)
 		return !session_in_transaction(s);

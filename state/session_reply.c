@@ -373,15 +373,29 @@ static void tell_reported(struct session *s)
 
 static void transaction_looked_at(struct session *s, uint32_t *events);
 
-void session_tell_ready(struct session *s, uint32_t *events)
+static void tell_ready(struct session *s, uint32_t *events)
 {
-	transaction_looked_at(s, events);
+	s->ready_held = false;
 	*events |= EVENT_READY;
 	s->query_done = 0;
 	if (s->backend->status == 'I' && buf_len(&s->listen.inbox))
 		listen_flush(s);
 	tell_reported(s);
 	msg_add(s->to_client, 'Z', &s->backend->status, 1);
+}
+
+void session_tell_ready(struct session *s, uint32_t *events)
+{
+	transaction_looked_at(s, events);
+	s->ready_held = reset_look(s);
+	if (!s->ready_held)
+		tell_ready(s, events);
+}
+
+void session_tell_held(struct session *s, uint32_t *events)
+{
+	if (s->ready_held)
+		tell_ready(s, events);
 }
 
 /* ReadyForQuery has come, of the client's message or of a part of it. */
@@ -492,6 +506,8 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	was = settings_get(s->reported, name);
 	if (was && !strcmp(was, value) && !s->through)
 		return REPLY_SWALLOW; /* the client knows: the backend was another's before */
+	if (reset_reported(s, name))
+		return REPLY_SWALLOW;
 	/* What is rolled back may be of ours as well: DISCARD ALL's in a batch that goes on with BEGIN. */
 	if (s->through || !o || (s->want == s->backend->have && !s->txn.error && s->txn.outcome != 'R')) {
 		settings_set(&s->reported, name, value);
@@ -797,7 +813,7 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 		}
 		break;
 	case OWED_EXECUTE:
-		if (ours && m->type == 'D' && s->task == TASK_LEARN) {
+		if (ours && m->type == 'D' && (s->task == TASK_LEARN || s->task == TASK_RESET)) {
 			if (m->have < m->len)
 				return REPLY_WHOLE;
 			buf_add(&s->task_rows, m->body, m->len);

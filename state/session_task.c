@@ -451,6 +451,7 @@ void task_finish(struct session *s, uint32_t *events)
 		} else {
 			effects_observed(s, events);
 			rules_settle(s, events);
+			session_tell_held(s, events);
 			if (s->temp_schema_new)
 				task_forget(s);
 		}
@@ -482,6 +483,16 @@ void task_finish(struct session *s, uint32_t *events)
 	case TASK_NAMES:
 		s->task_failed = failed;
 		s->task_stmt_failed = false;
+		break;
+	case TASK_RESET:
+		if (!failed) {
+			reset_done(s);
+			session_tell_held(s, events);
+			break;
+		}
+		s->refusal_code = "08006";
+		s->refusal = "could not give settings back that the last statement has reset";
+		*events |= EVENT_BROKEN;
 		break;
 	case TASK_BEGIN:
 		if (begin_done(s))

@@ -43,12 +43,6 @@ NOT_HELD = {
 NOT_HELD_ON = {}
 NOT_HELD_ON["startup parameters", "local_preload_libraries", None] = (13, 14), "PostgreSQL before 15 reports its parameters before it fails to load one"
 
-_LATE = "what is RESET out of sight is told as the server's value first; search_path is reported from 18 on"
-for _case in ("DO of search_path", "DO, set_config of search_path", "DO, EXECUTE of search_path", "DO, RESET ALL of work_mem",
-              "DO, RESET ALL of search_path", "function of search_path", "procedure of search_path",
-              "test_set_config_of_a_bound_name_to_null_by_expression"):
-    NOT_HELD_ON["startup parameters", _case, None] = (18,), _LATE
-
 
 def not_held(row, name, pool, version):
     """Why this scenario can't hold yet on a version of PostgreSQL, or None."""

@@ -144,11 +144,11 @@ OUT_OF_SIGHT = {
 }
 
 
-@scenario("startup parameters", args={"%s of %s" % (way, name): (way, name) for way in OUT_OF_SIGHT for name in ("work_mem", "search_path")})
+@scenario("startup parameters", args={"%s of %s" % (way, name): (way, name) for way in OUT_OF_SIGHT for name in ("work_mem", "search_path", "TimeZone")})
 def test_reset_out_of_sight(s, way, name):
-    """In the statement itself and in its transaction it may read the server's value, afterwards its own."""
+    """In the statement itself it may read the server's value, afterwards its own."""
     s.client("z").quit()
-    a = s.client("a", params={name: STARTED[name] for name in ("work_mem", "search_path", "my.own")})
+    a = s.client("a", params=STARTED)
     *before, sql = [text.replace("%s", name) for text in OUT_OF_SIGHT[way]]
     for text in before:
         a.q(text)
@@ -159,12 +159,19 @@ def test_reset_out_of_sight(s, way, name):
         a.q("SET %s = '%s'" % (name, THEN[name]))
         a.q("BEGIN")
         ask(sql)
+        a.q("SHOW " + name)
         a.q("COMMIT; SELECT 1")
         a.q("SHOW " + name)
         a.q("SET %s = '%s'" % (name, THEN[name]))
         a.q("BEGIN")
         ask(sql)
+        a.q("SAVEPOINT before; SET LOCAL %s = '%s'" % (name, THEN[name]))
+        ask(sql)
+        a.q("SHOW " + name)
+        a.q("ROLLBACK TO before; SHOW " + name)
         a.q("ROLLBACK")
+        a.q("SHOW " + name)
+        a.parse("", sql).bind().execute().parse("", "SELECT 1").bind().execute().sync().go()
         a.q("SHOW " + name)
 
 

@@ -114,3 +114,22 @@ bool model_learned(struct model *m, const struct model_sql *q)
 	model_tag(m, "SELECT 1");
 	return true;
 }
+
+bool model_given_back(struct model *m, const struct model_sql *q)
+{
+	for (size_t i = 0; i < q->n_changes; i++) {
+		const struct model_change *c = &q->changes[i];
+		bool given = strcmp(model_show(m, (enum model_var)c->var), c->value) && !m->now.session[c->var] && !m->now.local[c->var];
+		size_t mark;
+
+		if (given && !model_set(m, (enum model_var)c->var, c->value, false))
+			return false;
+		mark = msg_begin(&m->out, 'D');
+		buf_u16(&m->out, 2);
+		model_put_value(m, model_var_name((enum model_var)c->var));
+		model_put_value(m, given ? c->value : NULL);
+		msg_end(&m->out, mark);
+	}
+	model_tag(m, "SELECT");
+	return true;
+}

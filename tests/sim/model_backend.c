@@ -22,7 +22,7 @@ static void ready(struct model *m)
 
 	if (m->implicit)
 		model_commits(m);
-	m->executed = m->ours_bound = false;
+	m->executed = m->ours_bound = m->batch = false;
 	status = m->failed ? 'E' : m->explicit_ ? 'T' : 'I';
 	model_report(m);
 	model_hears(m);
@@ -383,6 +383,7 @@ static void on_message(struct model *m, char type, const uint8_t *body, size_t l
 			ready(m);
 		return;
 	}
+	m->batch = type != 'Q';
 	switch (type) {
 	case 'Q':
 		on_query(m, (const char *)body);

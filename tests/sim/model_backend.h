@@ -101,7 +101,7 @@ struct model {
 	struct { const char *name; struct model_state state; } saves[MODEL_SAVES];
 	size_t n_saves;
 	const char *isolation; /* of this transaction */
-	bool implicit, explicit_, failed, doomed, snapshot, several, executed;
+	bool implicit, explicit_, failed, doomed, snapshot, several, executed, batch;
 	bool skip, copying, copy_simple;
 	struct model_stmt stmts[MODEL_STMTS];
 	struct model_portal portals[MODEL_PORTALS];

@@ -86,6 +86,7 @@ void model_notes_committed(struct model *m);
 /* model_asked.c */
 void model_asked(struct model *m, const struct model_sql *q);
 bool model_learned(struct model *m, const struct model_sql *q);
+bool model_given_back(struct model *m, const struct model_sql *q);
 int model_cursors_held(const struct model *m);
 int model_prepared_by_sql(const struct model *m);
 

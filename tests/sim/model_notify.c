@@ -61,7 +61,7 @@ bool model_hears(struct model *m)
 {
 	bool any = false;
 
-	if (m->implicit || m->explicit_ || m->failed || m->copying || m->skip)
+	if (m->implicit || m->explicit_ || m->failed || m->copying || m->skip || m->batch) /* between COMMIT and Sync it may or may not tell */
 		return false;
 	for (; m->heard < m->cluster->n_log; m->heard++)
 		if (m->now.channels >> model_channel(m->cluster->log[m->heard].channel) & 1) {

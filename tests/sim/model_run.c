@@ -352,6 +352,8 @@ bool model_run(struct model *m, const struct run *r, const struct model_sql *q)
 	case OP_ASKED:
 		model_asked(m, q);
 		return true;
+	case OP_GIVE_BACK:
+		return model_given_back(m, q);
 	case OP_LEARNED:
 		return model_learned(m, q);
 	case OP_SYNTAX:

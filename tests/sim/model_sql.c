@@ -365,6 +365,32 @@ static void read_learned(struct scan *s, struct model_sql *q)
 	} while (take(s, ","));
 }
 
+/* Names and values (state/session_reset.c). */
+static void read_given_back(struct scan *s, struct model_sql *q)
+{
+	const char *from = strstr(s->at, " FROM (VALUES ");
+
+	q->op = OP_GIVE_BACK;
+	if (!from) {
+		s->bad = true;
+		return;
+	}
+	s->at = from + strlen(" FROM (VALUES ");
+	do {
+		struct model_change *c = &q->changes[q->n_changes++];
+		const char *name = "";
+
+		if (q->n_changes == SQL_CHANGES)
+			abort();
+		need(s, "(");
+		s->bad |= !string_of(s, &name) || (c->var = (int8_t)model_var_of(name)) < 0;
+		need(s, "::pg_catalog.text,");
+		s->bad |= !string_of(s, &c->value);
+		need(s, "::pg_catalog.text)");
+	} while (!s->bad && take(s, ","));
+	need(s, ") AS v(name,value)");
+}
+
 static void read_lock(struct scan *s, struct model_sql *q, enum model_op op)
 {
 	q->op = op;
@@ -428,6 +454,8 @@ static void read_select(struct scan *s, struct model_sql *q)
 	} else if (!strncasecmp(s->at, "set_config(", 11) || !strncasecmp(s->at, "pg_catalog.set_config(", 22)) {
 		q->op = OP_SET_CONFIG;
 		read_set_configs(s, q);
+	} else if (!strncmp(s->at, "v.name,CASE WHEN ", 17)) {
+		read_given_back(s, q);
 	} else if (!strncmp(s->at, "pg_catalog.current_setting(E", 28)) {
 		q->op = OP_LEARNED;
 		read_learned(s, q);

@@ -65,6 +65,7 @@ enum model_op {
 	OP_RAISE, /* pgporter's own: an error in its words */
 	OP_ASKED, /* pgporter asks what is left */
 	OP_LEARNED, /* and what settings are just now */
+	OP_GIVE_BACK, /* and gives back what was RESET out of sight */
 };
 
 enum { SQL_CHANGES = 24, SQL_STATEMENTS = 64 };
