@@ -68,14 +68,28 @@ class Player(rawpg.Conn):
 
     def __init__(self, **how):
         self.events, self.heard = [], []
+        self.known, self.told = None, {}  # parameters and their values, at the last ReadyForQuery and since
         self.flushed = self.skipping = False
         super().__init__(**how)
 
     def saw(self, event):
         if event[0] == "NotificationResponse":
             self.heard.append(event[2:])
-        else:
-            self.events.append(event)
+            return
+        if event[0] == "ParameterStatus" and servers.pg_version() < 14:
+            self.told[event[1]] = event[2]
+            if self.known is not None:
+                return
+        if event[0] in ("ReadyForQuery", "EOF"):
+            self._believe()
+        self.events.append(event)
+
+    def _believe(self):
+        """PostgreSQL 13 reports at each statement, and also what has not changed: what counts is what is believed at ReadyForQuery."""
+        if self.known is not None:
+            self.events += sorted(("ParameterStatus", name, value) for name, value in self.told.items() if self.known.get(name) != value)
+        self.known = {**(self.known or {}), **self.told}
+        self.told.clear()
 
     def take(self):
         """What was answered since the last time; PostgreSQL reports several parameters in no particular order."""
