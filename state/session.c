@@ -715,13 +715,26 @@ static bool discards_all(const struct effects *e)
 	return e && e->n == 1 && e->stmts[0].kind == STMT_DISCARD_ALL;
 }
 
-/* Within a batch DISCARD ALL must be the first that runs, also behind one that has committed at once. */
+static bool statement_discards_all(const struct session *s, const char *name)
+{
+	const struct stmt *st = *name ? names_find(&s->names, name) : NULL;
+
+	return discards_all(st ? st->effects : !*name && s->unnamed.serial ? s->unnamed.effects : NULL);
+}
+
+static bool portal_discards_all(struct session *s, const char *name)
+{
+	const struct portal *p = portal_find(s, name);
+
+	return p && discards_all(p->effects);
+}
+
+/* Within a batch DISCARD ALL must be the first that runs, also behind one that has committed at once: nothing of ours before it,
+ * nor a COMMIT of ours between its Bind and its Execute. */
 static bool must_be_first(struct session *s, const struct client_message *m)
 {
 	struct reader r = reader_of(m->body, m->have);
 	const char *first = reader_str(&r, NULL), *second = reader_str(&r, NULL);
-	const struct portal *p;
-	const struct stmt *st;
 	const struct effects *e;
 	bool is;
 
@@ -736,11 +749,13 @@ static bool must_be_first(struct session *s, const struct client_message *m)
 		effects_release(e);
 		return is;
 	case 'B':
-		st = second && *second ? names_find(&s->names, second) : NULL;
-		return discards_all(st ? st->effects : second && !*second && s->unnamed.serial ? s->unnamed.effects : NULL);
+		return second && statement_discards_all(s, second);
+	case 'D':
+		return *first == 'S' ? statement_discards_all(s, first + 1) : *first == 'P' && portal_discards_all(s, first + 1);
 	case 'E':
-		p = portal_find(s, first);
-		return p && discards_all(p->effects);
+		return portal_discards_all(s, first);
+	case 'C':
+		return true; /* runs nothing */
 	default:
 		return false;
 	}

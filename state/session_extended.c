@@ -566,23 +566,36 @@ static enum session_verdict parse_long(struct session *s, const struct client_me
 
 enum session_verdict ensure_executed(struct session *s, struct stmt *st, bool alone)
 {
-	bool defines = !st->from_sql && st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE;
 	struct stmt *inner = stmt_executes(st);
-	enum session_verdict verdict = SESSION_NEXT;
+	enum session_verdict verdict = inner ? ensure_executed(s, inner, alone) : SESSION_NEXT;
 
-	if (defines && st->target && names_find(&s->names, st->effects->stmts[0].name)) /* taken, perhaps by itself */
-		verdict = ensure_stmt(s, st->target, alone);
-	else if (inner)
-		verdict = ensure_executed(s, inner, alone);
 	return verdict == SESSION_NEXT ? ensure_stmt(s, st, alone) : verdict;
 }
 
-/* What EXECUTE names has to be there; so has what PREPARE names if the name is taken, for PostgreSQL to say so. */
+/* What EXECUTE names has to be there. */
 static enum session_verdict ensure_target(struct session *s, const struct effects *e, struct stmt *target)
 {
-	if (!e || !target || e->n != 1 || (e->stmts[0].kind == STMT_PREPARE && !names_find(&s->names, e->stmts[0].name)))
-		return SESSION_NEXT;
-	return ensure_executed(s, target, false);
+	return e && target && executes(e) ? ensure_executed(s, target, false) : SESSION_NEXT;
+}
+
+static bool taken_by(const struct session *s, const struct effects *e)
+{
+	return e->n == 1 && e->stmts[0].kind == STMT_PREPARE && names_find(&s->names, e->stmts[0].name);
+}
+
+enum session_verdict ensure_taken(struct session *s, struct stmt *st, bool alone)
+{
+	while (stmt_executes(st))
+		st = stmt_executes(st);
+	return !st->from_sql && st->target && taken_by(s, st->effects) ? ensure_stmt(s, st->target, alone) : SESSION_NEXT;
+}
+
+/* The same for a portal. */
+static enum session_verdict ensure_portal_taken(struct session *s, const struct portal *p)
+{
+	if (p->own)
+		return taken_by(s, p->effects) ? ensure_stmt(s, p->own, false) : SESSION_NEXT;
+	return p->target ? ensure_taken(s, p->target, false) : SESSION_NEXT;
 }
 
 /* What is bound is about to run; rules may have changed since its Parse. */
@@ -775,7 +788,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 		unnamed_of_today(s);
 		verdict = ensure_unnamed(s);
 		if (verdict == SESSION_NEXT)
-			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target ? s->unnamed.target : s->unnamed.own);
+			verdict = ensure_target(s, s->unnamed.effects, s->unnamed.target);
 		if (verdict != SESSION_NEXT)
 			return verdict;
 		listen_look(s, buf_head(&s->unnamed.tail), buf_len(&s->unnamed.tail));
@@ -915,6 +928,9 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		return SESSION_HOLD;
 	if (p && p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s))
 		return SESSION_HOLD;
+	if (p && ensure_portal_taken(s, p) != SESSION_NEXT)
+		return SESSION_HOLD;
+	s->task_mismatch = false;
 	s->discarded = p && b->status == 'I' && !s->listen.behind && p->effects->n == 1 && p->effects->stmts[0].kind == STMT_DISCARD_ALL;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */
 		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;

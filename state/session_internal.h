@@ -53,9 +53,9 @@ static inline size_t stmt_depth(const struct stmt *st)
 {
 	size_t n = 0;
 
-	while ((st = stmt_executes(st)))
+	for (; stmt_executes(st); st = stmt_executes(st))
 		n++;
-	return n;
+	return n + (!st->from_sql && st->target); /* a PREPARE: what has its name */
 }
 
 /* What it comes to in the end. */
@@ -104,6 +104,9 @@ enum session_verdict forward_raw(struct session *s, const struct client_message 
 enum session_verdict ensure_stmt(struct session *s, struct stmt *st, bool alone);
 /* The same for what an EXECUTE names, and what that EXECUTEs. */
 enum session_verdict ensure_executed(struct session *s, struct stmt *st, bool alone);
+/* Before it is executed: where that comes to a PREPARE of a name that is taken, perhaps by itself, what has the name is there for
+ * PostgreSQL to say so. */
+enum session_verdict ensure_taken(struct session *s, struct stmt *st, bool alone);
 /* A text that EXECUTEs a name is bound anew to what the name means now. Borrowed. */
 struct stmt *stmt_of_today(struct session *s, const char *name, struct stmt *st);
 void send_parse(struct session *s, const char *name, const uint8_t *tail, size_t tail_len);

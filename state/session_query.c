@@ -293,7 +293,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 			break;
 		if (st && !fresh) {
 			st = stmt_of_today(s, row->name, st);
-			if (ensure_executed(s, st, true) != SESSION_NEXT)
+			if (ensure_taken(s, st, true) != SESSION_NEXT || ensure_executed(s, st, true) != SESSION_NEXT)
 				w->verdict = SESSION_HOLD;
 		}
 		if (st && step_executes_listen(w, row, step, st))

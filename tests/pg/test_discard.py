@@ -194,7 +194,13 @@ def test_behind_a_commit_in_one_batch(s, reset):
 def test_discard_all_twice_in_a_batch(s):
     """It may not follow anything else there; what it gives back waits."""
     a = s.client("a", application_name="from the start", client_encoding="LATIN1")
-    a.parse("", "DISCARD ALL").parse("", "DISCARD ALL").bind().execute().bind().execute().sync().go()
+    for between in (("bind",), ("describe",), ("describe", "S"), ("close_", "S", "p")):
+        a.parse("", "DISCARD ALL").parse("", "DISCARD ALL").bind().execute()
+        getattr(a, between[0])(*between[1:])
+        (a if between[0] == "bind" else a.bind()).describe().execute().sync().go()
+        a.parse("", "DISCARD ALL").parse("", "DISCARD ALL").bind().execute().bind()
+        getattr(a, between[0])(*between[1:])
+        a.execute().sync().go()
     a.pins("SELECT pg_advisory_lock(31)")
     a.parse("", "DISCARD ALL").bind().execute().bind().execute().parse("", "SHOW application_name").bind().execute().sync().go()
     a.frees("SHOW client_encoding")

@@ -910,3 +910,28 @@ def test_position_of_an_error_in_a_prepare_that_is_executed(s):
         a.q("SELECT 1; " + sql)
     for name in ("p1", "p2"):
         a.bind("", name).execute().sync().go()
+
+
+@scenario("SQL PREPARE")
+def test_what_a_prepare_of_its_own_name_says_is_read_when_it_is_executed(s):
+    a = s.client("a")
+    a.parse("p1", "PREPARE p1 AS SELECT v FROM nowhere").describe("S", "p1").sync().go()
+    a.bind("", "p1", ("1", "2")).sync().go()
+    a.bind("", "p1").describe("P").execute().sync().go()
+    a.q("EXECUTE p1")
+    a.q("BEGIN")
+    a.bind("", "p1").describe("P").sync().go()
+    a.execute().sync().go()
+    a.q("ROLLBACK")
+    a.parse("p2", "PREPARE p2 AS SELECT 1").sync().go()
+    a.bind("", "p2").describe("P").execute().sync().go()
+    a.parse("e", "EXECUTE p2").sync().go()
+    a.bind("", "e").describe("P").execute().sync().go()
+    a.q("EXECUTE e")
+
+
+@scenario("SQL PREPARE")
+def test_a_name_that_is_taken_between_bind_and_execute(s):
+    a = s.client("a")
+    a.parse("", "PREPARE p3 AS SELECT 3").bind().parse("p3", "SELECT 4").execute().sync().go()
+    a.q("EXECUTE p3")
