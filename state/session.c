@@ -247,11 +247,20 @@ void session_touch(struct session *s, const char *name)
 		abort();
 }
 
+void session_touch_local(struct session *s, const char *name)
+{
+	if (!s->txn.locals)
+		s->txn.locals = settings_empty(s->store->settings);
+	settings_set(&s->txn.locals, name, "");
+}
+
 void session_txn_reset(struct session *s)
 {
 	for (size_t i = 0; i < s->txn.n_names; i++)
 		free(s->txn.names[i]);
 	s->txn.n_names = 0;
+	settings_release(s->txn.locals);
+	s->txn.locals = NULL;
 	watch_let_go(s);
 	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.base_unknown = s->txn.ended = s->txn.error = false;
 	s->txn.outcome = 0;

@@ -221,6 +221,7 @@ struct session {
 		const struct settings *reported; /* by the backend when it began */
 		char **names;	/* settings touched for the session */
 		size_t n_names;
+		const struct settings *locals; /* names of those touched for the transaction, as a set; NULL: none */
 	} txn;
 
 	/* So much of the client's Query has been dealt with: it ended a failed transaction, in which nothing could be prepared. */

@@ -119,16 +119,9 @@ static void value_unknown(struct session *s, const char *name)
 
 void effects_unsure(struct session *s)
 {
-	const struct settings *effective = settings_retain(s->effective);
-
 	s->txn.local_unknown = true;
-	for (size_t i = 0; i < settings_size(effective); i++) {
-		const char *name = settings_name_at(effective, i), *want = settings_get(s->want, name);
-
-		if (!want || strcmp(settings_value_at(effective, i), want))
-			value_unknown(s, name);
-	}
-	settings_release(effective);
+	for (size_t i = 0; s->txn.locals && i < settings_size(s->txn.locals); i++)
+		value_unknown(s, settings_name_at(s->txn.locals, i));
 	for (size_t i = 0; i < s->txn.n_names; i++)
 		value_unknown(s, s->txn.names[i]);
 }
@@ -202,6 +195,8 @@ static void all_settings_reset(struct session *s, enum substitute sub)
 
 static void setting_local(struct session *s, const struct stmt_effects *row)
 {
+	if (row->name)
+		session_touch_local(s, row->name);
 	if (row->kind == STMT_SET_LOCAL && row->name && row->value)
 		settings_set(&s->effective, row->name, row->value);
 	else if (row->kind == STMT_RESET_LOCAL && row->name && settings_get(s->base, row->name))
@@ -232,8 +227,10 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 		if (setting_not_carried(lower) || (!t->local && rules_ignore_setting(s, lower)))
 			continue;
 		value_unknown(s, lower);
-		if (t->local)
+		if (t->local) {
+			session_touch_local(s, lower);
 			continue;
+		}
 		session_touch(s, lower);
 		s->txn.uncertain = true;
 		if (!t->surely && settings_get(s->base, lower)) {

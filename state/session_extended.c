@@ -948,7 +948,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	}
 	if (p && (!p->substitute || p->substitute == SUB_EDITED))
 		s->txn.observe |= p->effects->flags & TOUCH_LISTEN;
-	if ((p ? p->ends : s->bound_ends && !*name) && ends_matter(s))
+	if ((p ? p->ends : s->bound_ends && !*name) && settings_moved(s))
 		ends_sent(s);
 	if ((p && (p->substitute || effects_barrier(p->effects))) || b->status == 'E') { /* which it may end */
 		msg_add(b->out, 'H', NULL, 0);

@@ -69,6 +69,7 @@ static inline const struct stmt *stmt_executed(const struct stmt *st)
 /* session.c */
 void session_remember_text(struct session *s, const char *text, size_t len);
 void session_touch(struct session *s, const char *name); /* a setting for the session */
+void session_touch_local(struct session *s, const char *name); /* for the transaction */
 void session_txn_reset(struct session *s);
 struct portal *portal_find(struct session *s, const char *name);
 struct portal *portal_put(struct session *s, const char *name);
@@ -145,6 +146,13 @@ uint64_t watch_seen(const struct session *s); /* the version in force */
 void watch_refresh(struct session *s, struct stmt *st);
 void watch_refresh_unnamed(struct session *s);
 
+/* The transaction has settings that its end, or a savepoint's, may take back. They may be the session's own values just now, and what
+ * is taken back then was another. */
+static inline bool settings_moved(const struct session *s)
+{
+	return s->txn.dirty || s->txn.locals;
+}
+
 /* session_effects.c */
 /* One statement has succeeded: take over what it did. */
 void effects_apply(struct session *s, const struct stmt_effects *row, enum substitute sub, struct stmt *target,
@@ -157,7 +165,7 @@ bool effects_barrier(const struct effects *e);
 void effects_tag(struct session *s, const char *tag); /* CommandComplete, where it matters: */
 static inline bool effects_tags_matter(const struct session *s)
 {
-	return s->txn.dirty || s->txn.outcome || s->txn.error || s->effective != s->want || s->n_roles_gone;
+	return settings_moved(s) || s->txn.outcome || s->txn.error || s->n_roles_gone;
 }
 /* Part of the transaction was taken back, or all of it: which of its settings are left is PostgreSQL's to say. */
 void effects_unsure(struct session *s);
@@ -177,12 +185,7 @@ static inline bool ends_text(const uint8_t *tail, size_t len)
 
 	return len && (letter >= 26 || first >> letter & 1) && ends_by_word((const char *)tail, len);
 }
-/* There are settings that it would take back. */
-static inline bool ends_matter(const struct session *s)
-{
-	return s->txn.dirty || s->effective != s->want;
-}
-void ends_sent(struct session *s); /* Execute of such a one, where that matters */
+void ends_sent(struct session *s); /* Execute of such a one, where settings have moved */
 /* Before the next message: its tag is there, and what it has taken back is not presumed. False: not yet. */
 bool ends_known(struct session *s);
 

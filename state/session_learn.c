@@ -101,8 +101,14 @@ static void take_value(struct session *s, const char *name, struct reader *r)
 
 	if (at && !value)
 		abort();
-	if (!r->bad)
+	if (!r->bad) {
+		const struct settings *was = settings_retain(s->effective);
+
 		settings_set(&s->effective, name, value);
+		if (s->effective != was) /* or else text told it already */
+			session_touch_local(s, name);
+		settings_release(was);
+	}
 	free(value);
 }
 

@@ -129,7 +129,7 @@ static bool plain_message(struct session *s, char type, const uint8_t *body, siz
 		ledger_push(l, OWED_DESCRIBE_PORTAL, false);
 		return true;
 	case 'E':
-		if (len != 5 || body[0] || (s->bound_ends && ends_matter(s)))
+		if (len != 5 || body[0] || (s->bound_ends && settings_moved(s)))
 			return false;
 		s->listen.behind = true;
 		ledger_push(l, OWED_EXECUTE, false);

@@ -420,8 +420,8 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 			session_roles_told(s);
 		if (s->n_roles_gone)
 			*events |= EVENT_ROLES;
-		if (s->txn.dirty || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
-		    s->effective != s->want || s->txn.local_unknown || custom_pending(s)) {
+		if (settings_moved(s) || s->txn.observe || s->txn.error || s->txn.outcome || b->reported != s->txn.reported ||
+		    s->txn.local_unknown || custom_pending(s)) {
 			if (s->carry)
 				effects_settle(s, events);
 			else
@@ -432,7 +432,7 @@ static void transaction_looked_at(struct session *s, uint32_t *events)
 		views_end(s);
 	} else {
 		/* ROLLBACK TO, or a chained transaction: the tag does not tell which settings are left. */
-		if (s->txn.outcome && (s->txn.dirty || s->effective != s->want)) {
+		if (s->txn.outcome && settings_moved(s)) {
 			s->txn.uncertain = s->txn.local_unknown = true;
 			if (s->txn.ended)
 				effects_unsure(s);
@@ -720,7 +720,7 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 	s->backend->copy_in = s->backend->copy_both = false;
 	if (m->type == 'C' && s->backend->status == 'E') { /* no longer, whatever it is until ReadyForQuery says */
 		s->backend->status = 'T';
-		if (s->txn.dirty || s->effective != s->want)
+		if (settings_moved(s))
 			effects_unsure(s);
 	}
 	if (s->backend->owed.count == 1) /* the last that was sent, so the one waited for */

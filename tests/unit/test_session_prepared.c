@@ -79,6 +79,15 @@ static void it_is_parsed_elsewhere_under_the_settings_of_its_own_parse(void **st
 		    "C(BEGIN) Z(T) 2 D(a) C(SELECT 1) Z(T) T D(b) C(SHOW) Z(T) C(COMMIT) Z(I)");
 }
 
+static void so_it_is_where_a_savepoint_took_back_that_its_setting_was_the_sessions_own(void **state)
+{
+	client_says(&w, 0, "Q:SET search_path = 'a'|Q:BEGIN|Q:SET LOCAL search_path = 'b'|Q:SAVEPOINT s|Q:SET LOCAL search_path = 'a'|Q:ROLLBACK TO s",
+		    "C(SET) Z(I) C(BEGIN) Z(T) C(SET) Z(T) C(SAVEPOINT) Z(T) C(SET) Z(T) C(ROLLBACK) Z(T)");
+	client_says(&w, 0, "P:s:SELECT parsed|S|Q:COMMIT", "1 Z(T) C(COMMIT) Z(I)");
+	w.prefer = 1;
+	client_says(&w, 0, "B::s|E:|S|Q:SHOW search_path", "2 D(b) C(SELECT 1) Z(I) T D(a) C(SHOW) Z(I)");
+}
+
 static void a_duplicate_name_is_refused_under_the_name_that_was_said(void **state)
 {
 	client_says(&w, 0, "P:s:SELECT 1|P:t:SELECT 1|S", "1 1 Z(I)");
@@ -211,6 +220,7 @@ int main(void)
 		T(a_backends_name_guessed_by_another_client_reaches_nothing),
 		T(a_described_statement_is_prepared_anew_only_with_the_same_result),
 		T(it_is_parsed_elsewhere_under_the_settings_of_its_own_parse),
+		T(so_it_is_where_a_savepoint_took_back_that_its_setting_was_the_sessions_own),
 		T(a_duplicate_name_is_refused_under_the_name_that_was_said),
 		T(a_parse_that_failed_or_was_skipped_leaves_no_name),
 		T(names_given_and_closed_in_a_skipped_batch_end_as_they_were),
