@@ -389,7 +389,17 @@ uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid)
 	return known_as ? known_as : pid;
 }
 
-/* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. */
+void conn_all_caught_up(const struct backend_conn *to)
+{
+	struct backend_conn *b;
+
+	TAILQ_FOREACH (b, &to->worker->backends, in)
+		if (b->peer_len == to->peer_len && !memcmp(&b->peer, &to->peer, b->peer_len))
+			speakers_caught_up(&b->speakers);
+}
+
+/* A notification tells who sent it: the client, as others know it, rather than the backend that spoke for it. A backend that
+ * listens itself began to for the client that has it now, behind all that it has notified for others. */
 static void name_sender(const struct backend_conn *to, const struct client_message *m)
 {
 	uint8_t *body = (uint8_t *)m->body; /* in the stream's own buffer */
@@ -397,7 +407,7 @@ static void name_sender(const struct backend_conn *to, const struct client_messa
 
 	if (m->type != 'A' || m->have < 4)
 		return;
-	known_as = conn_known_as(to, be32(body));
+	known_as = be32(body) == to->pid ? to->client->cancel_pid : conn_known_as(to, be32(body));
 	for (int i = 0; i < 4; i++)
 		body[i] = (uint8_t)(known_as >> (24 - 8 * i));
 }

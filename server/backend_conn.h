@@ -86,6 +86,7 @@ void conn_log(const struct backend_conn *b, int level, const char *fmt, ...) __a
 /* The process id that who reads a notification knows its sender by: a backend of ours, on the same server as `to`, goes
  * by the client that it speaks for. */
 uint32_t conn_known_as(const struct backend_conn *to, uint32_t pid);
+void conn_all_caught_up(const struct backend_conn *to); /* nothing that was notified until now will come to it */
 void conn_marker_heard(const struct backend_conn *to, uint32_t pid, uint64_t serial); /* one came from there, of that session */
 const char *conn_state_name(const struct backend_conn *b); /* as SHOW SERVERS calls it */
 

@@ -168,6 +168,8 @@ void client_give_up_backend(struct client *c)
 		b->client = NULL;
 		return;
 	}
+	if (session_mark_unsent(&c->session))
+		speakers_unmarked(&b->speakers);
 	speakers_leave(&b->speakers, session_listens(&c->session), c->worker->now_us); /* its ReadyForQuery has waited for them */
 	clean = session_unlink(&c->session);
 	conn_release(b, clean && !c->stream_left);
@@ -409,6 +411,8 @@ static void reply_events(struct client *c, uint32_t events)
 		roles_gone(c);
 	if (events & EVENT_CATALOGUE)
 		catalogue_changed(c->database);
+	if (events & EVENT_UNMARKED && b)
+		speakers_unmarked(&b->speakers);
 	if (events & EVENT_BROKEN) {
 		if (b)
 			b->facts.spoilt = true;
@@ -510,6 +514,8 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 	case SESSION_NEXT:
 	case SESSION_STREAM:
 		begin_query(c, m->type);
+		if (c->backend && session_caught_up(&c->session))
+			speakers_caught_up(&c->backend->speakers);
 		if (c->backend && session_said_notify(&c->session))
 			speakers_said(&c->backend->speakers, c->worker->now_us);
 		c->stream_left = m->len - m->have;

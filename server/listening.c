@@ -290,6 +290,7 @@ void listening_connected(struct listening *l, struct backend_conn *b)
 	l->greeting = true;
 	l->failed = l->asking = false;
 	l->asked_us = l->used_us = l->worker->now_us;
+	conn_all_caught_up(b); /* it hears of nothing that is over by now */
 	buf_text(&sql, GREETING "LISTEN ");
 	channels_put_name(&sql, channels_marker(l->channels));
 	buf_u8(&sql, 0);
@@ -340,14 +341,24 @@ static void on_marker(struct listening *l, uint32_t pid, const char *payload)
 		listening_due(l);
 }
 
+static bool speaks_through(const struct client *c, uint32_t pid)
+{
+	return c->backend && c->backend->pid == pid;
+}
+
+static void deliver(struct listening *l, struct client *c, uint32_t pid)
+{
+	delivered(c, session_notify(&c->session, buf_head(&l->message), buf_len(&l->message), speaks_through(c, pid)));
+}
+
 /* To a transaction that has said LISTEN, and may keep it: what it has notified itself, and to who listened before it began, what
  * others did meanwhile. */
 static void tell_within(struct listening *l, const struct subscriber *s, uint32_t pid)
 {
 	struct client *c = client_of(s->owner);
 
-	if (!TAILQ_EMPTY(&s->to) || (c->backend && c->backend->pid == pid))
-		delivered(c, session_notify(&c->session, buf_head(&l->message), buf_len(&l->message)));
+	if (!TAILQ_EMPTY(&s->to) || speaks_through(c, pid))
+		deliver(l, c, pid);
 }
 
 static void on_notification(struct listening *l, const uint8_t *body, size_t len)
@@ -382,7 +393,7 @@ static void on_notification(struct listening *l, const uint8_t *body, size_t len
 		struct client *c = client_of(sub->who->owner);
 
 		next = TAILQ_NEXT(sub, in_channel);
-		delivered(c, session_notify(&c->session, buf_head(&l->message), buf_len(&l->message)));
+		deliver(l, c, pid);
 	}
 }
 

@@ -174,6 +174,14 @@ static void subscription_end(struct subscription *sub)
 	channel_changed(c, ch);
 }
 
+void subscriber_linked(struct subscriber *s)
+{
+	if (s->own)
+		TAILQ_REMOVE(&s->channels->own, s, in_own);
+	s->own = s->stays = false;
+	s->sync = 0;
+}
+
 void subscriber_settle(struct subscriber *s)
 {
 	for (size_t i = 0; i < s->n_reserved; i++) {
@@ -183,10 +191,7 @@ void subscriber_settle(struct subscriber *s)
 	s->n_reserved = 0;
 	free(s->reserved);
 	s->reserved = NULL;
-	if (s->own)
-		TAILQ_REMOVE(&s->channels->own, s, in_own);
-	s->own = false;
-	s->sync = 0;
+	subscriber_linked(s);
 }
 
 static void stop_waiting(struct subscriber *s)
@@ -335,12 +340,15 @@ enum channel_answer channels_reserve_within(struct subscriber *s, const char *na
 	struct channels *c = s->channels;
 	enum channel_answer answer = channels_reserve(s, name);
 
+	s->stays = false;
 	if (answer == CHANNEL_REFUSED || s->own)
 		return answer;
 	if (!s->sync)
 		s->sync = ++c->sync_wanted;
-	if (answer == CHANNEL_PENDING || c->sync_heard < s->sync)
+	if (answer == CHANNEL_PENDING || c->sync_heard < s->sync) {
+		s->stays = answer == CHANNEL_READY;
 		return wait_for(s);
+	}
 	s->own = true;
 	TAILQ_INSERT_TAIL(&c->own, s, in_own);
 	return CHANNEL_READY;

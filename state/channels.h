@@ -43,6 +43,7 @@ struct subscriber {
 	size_t n_reserved;
 	uint64_t sync;			/* its transaction's LISTEN waits until this one has come; 0: none does */
 	bool own;			/* and now what the transaction notifies is told apart from what was before */
+	bool stays;			/* meanwhile nobody else may have its backend, and notify through it */
 	bool waiting;			/* for a channel to be listened to, or for the backend */
 	bool gap;			/* the listening backend was lost: it has yet to be told */
 };
@@ -74,6 +75,7 @@ enum channel_answer channels_reserve(struct subscriber *s, const char *name);
 enum channel_answer channels_reserve_within(struct subscriber *s, const char *name);
 /* Those whose transaction that is, and who have reserved the channel without listening to it yet; NULL: no more. */
 struct subscriber *channels_within(struct channels *c, struct subscriber *after, const char *name);
+void subscriber_linked(struct subscriber *s); /* to a backend that others have had since: none of its own is under way */
 enum channel_answer channels_wait_up(struct subscriber *s); /* the same for the backend alone */
 void subscriber_settle(struct subscriber *s);  /* its transaction is over: reservations are given up */
 void subscriber_unlisten(struct subscriber *s, const char *name);

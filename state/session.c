@@ -310,6 +310,8 @@ void session_link(struct session *s, struct backend *b)
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
 	s->custom.making = s->discarded = false;
+	if (s->listens)
+		subscriber_linked(s->listens);
 	sequence_linked(s);
 	settings_assign(&s->txn.reported, b->reported);
 }
@@ -345,7 +347,7 @@ bool session_unlink(struct session *s)
 	s->through_held = false;
 	vacate_forget(s);
 	rules_uncount(s);
-	s->listen.waits = s->listen.marked = s->listen.begins = s->listen.behind = false;
+	s->listen.waits = s->listen.marked = s->listen.begins = s->listen.behind = s->listen.within = s->listen.caught_up = false;
 	s->listen.alone = 0;
 	listen_forget_unsent(s);
 	return clean;
@@ -391,7 +393,7 @@ bool session_releasable(const struct session *s)
 	const struct backend *b = s->backend;
 
 	return b && b->status == 'I' && (!s->not_plain || (s->skip && only_skips(s))) && !b->owed.count && !b->batch &&
-	       !b->skipping && !s->pins && !s->vacate && s->views == VIEWS_NONE;
+	       !b->skipping && !s->pins && !s->vacate && s->views == VIEWS_NONE && !(s->listens && s->listens->stays);
 }
 
 bool session_in_transaction(const struct session *s)

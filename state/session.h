@@ -111,6 +111,7 @@ enum {
 	EVENT_LOGIN_DONE = 1 << 5,  /* session_login_begin(): settings are applied */
 	EVENT_LOGIN_FAILED = 1 << 6, /* …or refused; session->task_error holds PostgreSQL's ErrorResponse body */
 	EVENT_DEFAULTS = 1 << 7,    /* ALTER ROLE/DATABASE … SET went by: what backends start with has changed */
+	EVENT_UNMARKED = 1 << 8,    /* a marker has failed: what comes next of this backend's is anybody's */
 	EVENT_CATALOGUE = 1 << 16,  /* a transaction is over that may have changed functions, triggers, views … */
 };
 
@@ -181,6 +182,8 @@ struct session {
 		bool behind;	    /* something was executed in this batch; not counting a LISTEN that may be all of it */
 		bool begins;	    /* a marker is to go ahead of the next message */
 		bool said;	    /* session_said_notify() */
+		bool caught_up;	    /* session_caught_up() */
+		bool within;	    /* the client knows that it is in a transaction */
 		bool waits;	    /* ReadyForQuery is held back… */
 		uint64_t await;	    /* …until this marker has come */
 		bool overrun;	    /* more was unread than LISTEN_UNREAD_MAX: to be closed */
@@ -388,8 +391,8 @@ enum listen_delivery {
 	LISTEN_KEPT,	/* it comes when the client's transaction is over */
 	LISTEN_OVERRUN, /* the client does not read: close it */
 };
-/* A whole NotificationResponse for this client. */
-enum listen_delivery session_notify(struct session *s, const void *message, size_t len);
+/* A whole NotificationResponse for this client. own: by the backend that it is linked to. */
+enum listen_delivery session_notify(struct session *s, const void *message, size_t len, bool own);
 /* The listening backend was replaced: notifications may have been missed, and the client is told. */
 enum listen_delivery session_listen_gap(struct session *s);
 /* It listens, and its own notifications are waited for before it is told that its transaction is over. */
@@ -400,6 +403,9 @@ bool session_can_mark(const struct session *s);
 void session_mark_first(struct session *s);
 /* Since it was last asked a statement was sent whose text names NOTIFY; where nobody listens none is looked at. */
 bool session_said_notify(struct session *s);
+/* Since it was last asked: what others have notified through this backend has come, all of it. */
+bool session_caught_up(struct session *s);
+bool session_mark_unsent(const struct session *s); /* session_mark_first() was called, and nothing came of it */
 /* A marker of this session's has come through. May write its ReadyForQuery: events as from session_from_backend(). */
 void session_listen_marked(struct session *s, uint32_t *events);
 /* The listening backend is lost. Returns false where this session's LISTEN or UNLISTEN was under way, so that nobody

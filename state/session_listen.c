@@ -88,6 +88,7 @@ enum listen_way listen_way(struct session *s, const struct stmt_effects *row, bo
 		answer = channels_reserve_within(subscriber_of(s), row->name);
 	else
 		answer = channels_reserve(subscriber_of(s), row->name);
+	s->listen.caught_up |= s->listens->own;
 	return answer == CHANNEL_READY ? LISTEN_MARKED : answer == CHANNEL_PENDING ? LISTEN_WAIT : LISTEN_PLAIN;
 }
 
@@ -218,8 +219,11 @@ void listen_discarded(struct session *s)
 
 /* ---- ReadyForQuery waits for the transaction's own notifications ---- */
 
+/* In the inbox of a message that depends on how the transaction ends, in place of 'A'. */
+enum { NOTIFIED_WITHIN = 'a', NOTIFIED_NAME_AT = 9 };
+
 /* LISTEN and UNLISTEN take effect before PostgreSQL looks at what their transaction has notified, and at what others have while it
- * was open: what counts is who listens now. */
+ * was open: what counts is who listens now. What came before the client knew of any transaction may be from before it: told. */
 static void inbox_judge(struct session *s)
 {
 	struct reader r = reader_of(buf_head(&s->listen.inbox), buf_len(&s->listen.inbox));
@@ -233,7 +237,7 @@ static void inbox_judge(struct session *s)
 		reader_bytes(&r, len - 4);
 		if (r.bad)
 			break;
-		if (type != 'A' || subscriber_listens(s->listens, (const char *)from + 9))
+		if (type != NOTIFIED_WITHIN || subscriber_listens(s->listens, (const char *)from + NOTIFIED_NAME_AT))
 			buf_add(&left, from, 1 + len);
 	}
 	buf_release(&s->listen.inbox);
@@ -309,6 +313,19 @@ bool session_said_notify(struct session *s)
 	return said;
 }
 
+bool session_caught_up(struct session *s)
+{
+	bool caught_up = s->listen.caught_up;
+
+	s->listen.caught_up = false;
+	return caught_up;
+}
+
+bool session_mark_unsent(const struct session *s)
+{
+	return s->listen.begins;
+}
+
 void listen_look(struct session *s, const void *text, size_t len)
 {
 	const char *at = text, *end;
@@ -367,12 +384,19 @@ static bool may_read(const struct session *s)
 
 void listen_flush(struct session *s)
 {
+	uint8_t *at = buf_head(&s->listen.inbox), *end = at + buf_len(&s->listen.inbox);
+
+	for (; at < end; at += 1 + be32(at + 1))
+		*at = *at == NOTIFIED_WITHIN ? 'A' : *at;
 	buf_add(s->to_client, buf_head(&s->listen.inbox), buf_len(&s->listen.inbox));
 	buf_release(&s->listen.inbox);
 }
 
-enum listen_delivery session_notify(struct session *s, const void *message, size_t len)
+enum listen_delivery session_notify(struct session *s, const void *message, size_t len, bool own)
 {
+	const char *body = message;
+	bool within = own || s->listen.within || s->begin.held;
+
 	if (s->listen.overrun)
 		return LISTEN_OVERRUN;
 	if (buf_len(&s->listen.inbox) + buf_len(s->to_client) + len > LISTEN_UNREAD_MAX) {
@@ -380,7 +404,9 @@ enum listen_delivery session_notify(struct session *s, const void *message, size
 		buf_release(&s->listen.inbox);
 		return LISTEN_OVERRUN;
 	}
-	buf_add(&s->listen.inbox, message, len);
+	within = within || !s->listens || !subscriber_listens(s->listens, body + NOTIFIED_NAME_AT);
+	buf_u8(&s->listen.inbox, *body == 'A' && within ? NOTIFIED_WITHIN : (uint8_t)*body);
+	buf_add(&s->listen.inbox, body + 1, len - 1);
 	if (!may_read(s))
 		return LISTEN_KEPT;
 	listen_flush(s);
@@ -395,7 +421,7 @@ enum listen_delivery session_listen_gap(struct session *s)
 	msg_report(&warning, 'N', "WARNING", "01000", "notifications may have been missed",
 		   "The server connection on which pgporter listens for this session was lost and has been replaced.",
 		   "Read again what the notifications are about.");
-	delivery = session_notify(s, buf_head(&warning), buf_len(&warning));
+	delivery = session_notify(s, buf_head(&warning), buf_len(&warning), false);
 	buf_release(&warning);
 	return delivery;
 }

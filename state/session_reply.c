@@ -378,6 +378,7 @@ static void tell_ready(struct session *s, uint32_t *events)
 	s->ready_held = false;
 	*events |= EVENT_READY;
 	s->query_done = 0;
+	s->listen.within = s->backend->status != 'I';
 	if (s->backend->status == 'I' && buf_len(&s->listen.inbox))
 		listen_flush(s);
 	tell_reported(s);

@@ -473,6 +473,8 @@ void task_finish(struct session *s, uint32_t *events)
 		*events |= EVENT_BROKEN;
 		break;
 	case TASK_NOTIFY: /* where it failed, what was notified comes when it comes */
+		if (failed)
+			*events |= EVENT_UNMARKED;
 		listen_go_on(s, failed, events);
 		break;
 	case TASK_SEQUENCE:

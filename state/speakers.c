@@ -22,7 +22,7 @@ bool speakers_enter(struct speakers *s, uint32_t pid, uint64_t serial, bool list
 	for (unsigned i = 1; i < s->n; i++)
 		doubt = doubt || (s->list[i].pid != pid && (listens || s->list[i].likely) && under_way(&s->list[i], now_us));
 	doubt = doubt && can_mark;
-	s->list[0].awaited = s->before_marker = doubt;
+	s->list[0].awaited = doubt;
 	return doubt;
 }
 
@@ -57,17 +57,38 @@ void speakers_marked(struct speakers *s, uint64_t serial)
 		return;
 	s->list[found].awaited = false;
 	s->n = found + 1;
-	s->before_marker = s->before_marker && found;
+}
+
+void speakers_unmarked(struct speakers *s)
+{
+	if (s->n)
+		s->list[0].awaited = false;
+}
+
+void speakers_caught_up(struct speakers *s)
+{
+	speakers_unmarked(s);
+	s->n = s->n ? 1 : 0;
+}
+
+/* The latest that has no marker to come, and nobody before it has. */
+static unsigned latest_possible(const struct speakers *s)
+{
+	unsigned i = s->n;
+
+	while (i && !s->list[i - 1].awaited)
+		i--;
+	return i;
 }
 
 /* Whoever spoke first is heard first. What comes in one turn may all be of one. */
 uint32_t speakers_heard(struct speakers *s, int64_t now_us)
 {
-	unsigned latest = s->before_marker ? 1 : 0;
+	unsigned latest = latest_possible(s);
 	struct speaker *found;
 
-	if (s->n <= latest)
-		return s->n ? s->list[0].pid : 0;
+	if (latest == s->n)
+		return 0;
 	found = &s->list[latest];
 	for (unsigned i = s->n; i-- > latest;) {
 		struct speaker *p = &s->list[i];

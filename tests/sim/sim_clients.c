@@ -15,6 +15,8 @@ void client_give_up(struct world *w, struct client *c)
 		return;
 	world_trace(w, "client %zu gives back server %zu\n", client_no(w, c), conn_no(w, b));
 	c->conn = NULL;
+	if (session_mark_unsent(&c->s))
+		speakers_unmarked(&b->speakers);
 	speakers_leave(&b->speakers, session_listens(&c->s), w->now_us);
 	clean = session_unlink(&c->s);
 	conn_release(w, b, clean && !c->left);
@@ -179,6 +181,8 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 		else
 			world_trace(w, "%c…\n", m->type);
 	}
+	if (c->conn && session_caught_up(&c->s))
+		speakers_caught_up(&c->conn->speakers);
 	if (c->conn && session_said_notify(&c->s))
 		speakers_said(&c->conn->speakers, w->now_us);
 	listening_said(w, c);

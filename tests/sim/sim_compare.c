@@ -53,7 +53,8 @@ void compare_play_alone(struct world *w, struct client *c, const struct sim_clie
 }
 
 /* The messages of a transcript, ParameterStatus put before the ReadyForQuery they come before, the last of each name, by
- * name: in which order they are told is nobody's to rely on. As PostgreSQL 13 tells them (at_once), one that says what is
+ * name: in which order they are told is nobody's to rely on. Likewise notifications: behind a COMMIT in a batch they come when PostgreSQL
+ * has nothing else to read (listening_compare() sees where they may come). As PostgreSQL 13 tells them (at_once), one that says what is
  * known is left out: there a value goes to and fro within a statement. */
 struct message {
 	const uint8_t *at;
@@ -94,11 +95,11 @@ static void transcript_of(struct world *w, struct client *c, struct transcript *
 	const struct settings *greeted = c->s.base_reported;
 	bool at_once = w->p->at_once;
 	const struct settings *told = settings_retain(greeted);
-	struct message statuses[64];
-	size_t n_statuses = 0;
+	struct message statuses[64], notes[MODEL_LOG];
+	size_t n_statuses = 0, n_notes = 0;
 
 	t->n = 0;
-	for (size_t at = 0; at + WIRE_HEAD <= buf_len(b) && t->n + 64 < MESSAGES;) {
+	for (size_t at = 0; at + WIRE_HEAD <= buf_len(b) && t->n + 64 + MODEL_LOG < MESSAGES;) {
 		const uint8_t *m = buf_head(b) + at;
 		size_t len = 1 + be32(m + 1);
 
@@ -107,6 +108,10 @@ static void transcript_of(struct world *w, struct client *c, struct transcript *
 		at += len;
 		if (is_others(w, c, m, len, b == &c->alone.out))
 			continue;
+		if (*m == 'A') {
+			notes[n_notes++] = (struct message){ m, len };
+			continue;
+		}
 		if (*m == 'S') {
 			size_t i = 0;
 
@@ -128,6 +133,9 @@ static void transcript_of(struct world *w, struct client *c, struct transcript *
 				t->m[t->n++] = statuses[i];
 			}
 			n_statuses = 0;
+			for (size_t i = 0; i < n_notes; i++)
+				t->m[t->n++] = notes[i];
+			n_notes = 0;
 		}
 		t->m[t->n++] = (struct message){ m, len };
 	}

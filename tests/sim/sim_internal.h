@@ -21,10 +21,10 @@ enum conn_state { CONN_FREE, CONN_OPENING, CONN_READY, CONN_PARTING };
 
 struct conn;
 
-/* From one ReadyForQuery to the next: how many notifications were committed when it was told, when the client went on; what it listens
- * to alone, behind it, and since the last one, at any time, all the time. */
+/* From one ReadyForQuery to the next: how many notifications were committed when it was told, when the client went on, and had come
+ * through when it was answered then (SIZE_MAX: not so yet); what it listens to alone, behind it, and since the last one, at any time, all the time. */
 struct turn {
-	size_t told, said;
+	size_t told, said, answered;
 	uint32_t channels, any, all;
 	bool idle; /* told so */
 };
@@ -52,7 +52,7 @@ struct client {
 	struct { size_t message, at, len; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
 	size_t n_failures, flown; /* and the message that a flight went ahead of */
 	struct buf failed;
-	size_t looked, n_turns, gone_at; /* in out; turns; how much of the log had come through when it was gone */
+	size_t looked, had, n_turns, gone_at; /* in out, and when it went on; turns; how much of the log had come through when it was gone */
 	struct turn turns[TURNS];
 	uint64_t heard[MODEL_LOG / 64 + 1];
 	bool listened_itself; /* on its own backend, some time */
@@ -88,7 +88,7 @@ enum count {
 	COUNT_PIN, COUNT_PIN_LAST = COUNT_PIN + PIN_REASONS - 1,
 	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
 	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_FAULT,
-	COUNT_NOTIFIED, COUNT_MUST_HEAR, COUNT_NO_NUMBER, COUNT_UNDER_ANOTHER, COUNT_MARKER, COUNT_LISTEN_REFUSED, COUNT_LISTEN_LOST,
+	COUNT_NOTIFIED, COUNT_MUST_HEAR, COUNT_NO_NUMBER, COUNT_OWN, COUNT_MARKER, COUNT_LISTEN_REFUSED, COUNT_LISTEN_LOST,
 	COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS, COUNT_PLAIN_SAID,
 	COUNTS,
 };

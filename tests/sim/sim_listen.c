@@ -80,6 +80,8 @@ static void open_it(struct world *w, struct listening *l)
 	l->open = l->greeting = true;
 	model_init(&l->m, &w->cluster);
 	l->m.pid = ++w->last_pid;
+	for (struct conn *b = w->conns; b < w->conns + BACKENDS; b++)
+		speakers_caught_up(&b->speakers);
 	buf_reset(&l->in);
 	send(l, "LISTEN \"" MARKER "\"");
 }
@@ -149,6 +151,11 @@ static void on_marker(struct world *w, struct listening *l, uint32_t pid, const 
 	went_on(w, c, events);
 }
 
+static bool speaks_through(const struct client *c, uint32_t pid)
+{
+	return c->conn && c->conn->m.pid == pid;
+}
+
 static void on_notification(struct world *w, struct listening *l, const uint8_t *body, size_t len)
 {
 	struct reader r = reader_of(body, len);
@@ -178,12 +185,12 @@ static void on_notification(struct world *w, struct listening *l, const uint8_t 
 	for (; within; within = channels_within(l->channels, within, name)) {
 		struct client *c = client_of(within->owner);
 
-		if (!TAILQ_EMPTY(&within->to) || (c->conn && c->conn->m.pid == pid))
-			session_notify(&c->s, buf_head(&message), buf_len(&message));
+		if (!TAILQ_EMPTY(&within->to) || speaks_through(c, pid))
+			session_notify(&c->s, buf_head(&message), buf_len(&message), speaks_through(c, pid));
 	}
 	for (sub = listeners ? TAILQ_FIRST(listeners) : NULL; sub; sub = next) {
 		next = TAILQ_NEXT(sub, in_channel);
-		session_notify(&client_of(sub->who->owner)->s, buf_head(&message), buf_len(&message));
+		session_notify(&client_of(sub->who->owner)->s, buf_head(&message), buf_len(&message), speaks_through(client_of(sub->who->owner), pid));
 	}
 	buf_release(&message);
 }
@@ -263,17 +270,23 @@ void listening_ends(struct world *w)
 /* Behind each step: what was written to the client, and how far the commits had come. */
 void listening_look(struct world *w, struct client *c)
 {
+	struct turn *t = &c->turns[c->n_turns];
+
+	if (t->said != SIZE_MAX && t->answered == SIZE_MAX && buf_len(&c->out) > c->had)
+		t->answered = w->listening.through;
 	for (; c->looked + WIRE_HEAD <= buf_len(&c->out); c->looked += 1 + be32(buf_head(&c->out) + c->looked + 1))
 		if (buf_head(&c->out)[c->looked] == 'Z' && c->n_turns + 1 < TURNS)
-			c->turns[++c->n_turns] = (struct turn){ .told = w->cluster.n_log, .said = SIZE_MAX };
+			c->turns[++c->n_turns] = (struct turn){ .told = w->cluster.n_log, .said = SIZE_MAX, .answered = SIZE_MAX };
 }
 
 /* It goes on. */
 void listening_said(struct world *w, struct client *c)
 {
 	listening_look(w, c);
-	if (c->turns[c->n_turns].said == SIZE_MAX)
-		c->turns[c->n_turns].said = w->cluster.n_log;
+	if (c->turns[c->n_turns].said != SIZE_MAX)
+		return;
+	c->turns[c->n_turns].said = w->cluster.n_log;
+	c->had = buf_len(&c->out);
 }
 
 /* Alone: what it listens to behind its ReadyForQuery number n, and has since the last one, always or now and then. */
@@ -333,7 +346,9 @@ static bool read_notes(struct world *w, struct client *c)
 				world_fail(w, "client %zu is notified twice, or not in order", client_no(w, c));
 			if (said_own && !own)
 				world_fail(w, "client %zu takes notification %zu for its own", client_no(w, c), i - 1);
-			counts[COUNT_UNDER_ANOTHER] += own && !said_own;
+			if (own && !said_own)
+				world_fail(w, "client %zu is told its own notification %zu as another's", client_no(w, c), i - 1);
+			counts[COUNT_OWN] += own;
 			last = i;
 			c->heard[(i - 1) / 64] |= 1ull << (i - 1) % 64;
 			late = late || ((before != 'Z' || status != 'I') && !ended);
@@ -353,24 +368,31 @@ static bool read_notes(struct world *w, struct client *c)
 }
 
 /* Committed while something of the client's was under way, up to where it is idle again: what it has listened to all the time
- * it must hear of, at any time it may. */
-static void in_between(const struct client *c, size_t k, unsigned bit, bool *must, bool *may)
+ * it must hear of, at any time it may. Returns where that is. */
+static size_t in_between(const struct client *c, size_t k, unsigned bit, bool *must, bool *may)
 {
 	do {
 		if (k == c->n_turns) {
 			*must = false;
 			*may = true;
-			return;
+			return k;
 		}
 		k++;
 		*must = *must && c->turns[k].all >> bit & 1;
 		*may = *may || c->turns[k].any >> bit & 1;
 	} while (!c->turns[k].idle);
+	return k;
+}
+
+/* It had not come through when the client was told more: to pgporter it may be from within what the client did then. */
+static bool comes_late(const struct client *c, size_t k, size_t i)
+{
+	return c->turns[k].said != SIZE_MAX && (c->turns[k].answered == SIZE_MAX || i >= c->turns[k].answered);
 }
 
 void listening_compare(struct world *w, struct client *c)
 {
-	size_t k = 0, end = c->gone_at;
+	size_t k = 0, end = c->gone_at, rests;
 
 	if (!read_notes(w, c) || c->listened_itself)
 		return;
@@ -384,8 +406,11 @@ void listening_compare(struct world *w, struct client *c)
 		while (k < c->n_turns && c->turns[k + 1].told <= i)
 			k++;
 		must = may = c->turns[k].channels >> bit & 1;
+		rests = k;
 		if (i >= c->turns[k].said || !(k ? c->turns[k].idle : true))
-			in_between(c, k, bit, &must, &may);
+			rests = in_between(c, k, bit, &must, &may);
+		if (must && comes_late(c, rests, i))
+			in_between(c, rests, bit, &must, &may);
 		must = must && i < end && !(w->listening.died || c->fatal || (c->vanished && k == c->n_turns)) && c->n_turns + 1 < TURNS;
 		if (must && !heard(c, i))
 			world_fail(w, "client %zu is not told of notification %zu, on %s", client_no(w, c), i, w->cluster.log[i].channel);

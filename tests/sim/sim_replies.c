@@ -61,6 +61,8 @@ void client_events(struct world *w, struct client *c, uint32_t events)
 	}
 	if (events & EVENT_ROLES)
 		roles_gone(w, c);
+	if (events & EVENT_UNMARKED)
+		speakers_unmarked(&b->speakers);
 	if (events & EVENT_LOGIN_FAILED && !b->faulty)
 		world_fail(w, "client %zu could not log in", client_no(w, c));
 	else if (events & EVENT_LOGIN_FAILED)
@@ -182,9 +184,9 @@ static bool plain_replies(struct world *w, struct conn *b)
 }
 
 /* A notification tells who sent it: the client, as others know it. */
-static void name_sender(struct world *w, uint8_t *body)
+static void name_sender(struct world *w, const struct conn *b, uint8_t *body)
 {
-	uint32_t known_as = listening_known_as(w, be32(body));
+	uint32_t pid = be32(body), known_as = pid == b->m.pid ? b->client->alone.pid : listening_known_as(w, pid);
 
 	for (int i = 0; i < 4; i++)
 		body[i] = (uint8_t)(known_as >> (24 - 8 * i));
@@ -210,7 +212,7 @@ static void linked_pump(struct world *w, struct conn *b)
 		m = (struct client_message){ .type = head.type, .body = buf_head(&b->in) + WIRE_HEAD, .len = head.body_len };
 		m.have = buf_len(&b->in) - WIRE_HEAD < m.len ? buf_len(&b->in) - WIRE_HEAD : m.len;
 		if (m.type == 'A' && m.have == m.len)
-			name_sender(w, (uint8_t *)m.body);
+			name_sender(w, b, (uint8_t *)m.body);
 		if (!reply(w, b, &m, &events))
 			break;
 		answer_invented(b);

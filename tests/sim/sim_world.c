@@ -18,7 +18,7 @@ static const char *const count_names[COUNTS] = {
 	[COUNT_PIN_ENDED] = "pins that ended", "waited in line", "backends opened", "openings failed", "backends given back", "backends closed",
 	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back",
 	"backends evicted for what they have seen", "our statements that failed",
-	"notifications told", "notifications that had to be", "55000 for a number", "one's own under another's pid", "markers", "LISTEN not shared for now", "listening servers that died",
+	"notifications told", "notifications that had to be", "55000 for a number", "notifications of one's own", "markers", "LISTEN not shared for now", "listening servers that died",
 	"settings not restored", "clients told that all is lost",
 	"answered without a backend", "settings in flight", "messages", "statements run", "messages that take no thought, by the run",
 };
@@ -401,7 +401,7 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	model_init(&c->alone, &c->own);
 	c->alone.pid = 1000 + (uint32_t)client_no(w, c);
 	c->looked = c->n_turns = 0;
-	c->turns[0] = (struct turn){ .said = SIZE_MAX };
+	c->turns[0] = (struct turn){ .said = SIZE_MAX, .answered = SIZE_MAX };
 	c->gone_at = 0;
 	c->listened_itself = false;
 	buf_reset(&c->script);

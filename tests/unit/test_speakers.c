@@ -134,6 +134,47 @@ static void one_of_many_before_is_still_known(void **state)
 	assert_int_equal(speakers_heard(&s, 2 * MS), 219);
 }
 
+static void nothing_is_of_who_has_a_marker_to_come(void **state)
+{
+	struct speakers s = { 0 };
+
+	speakers_enter(&s, A, A, false, true, 0);
+	speakers_said(&s, 0);
+	speakers_leave(&s, false, 0);
+	assert_true(speakers_enter(&s, B, B, true, true, MS));
+	speakers_leave(&s, true, 2 * MS);
+	assert_true(speakers_enter(&s, C, C, true, true, 2 * MS));
+	assert_int_equal(speakers_heard(&s, 2 * SPEAKER_UNDER_WAY_US), A); /* however late it is */
+	speakers_marked(&s, B);
+	assert_int_equal(speakers_heard(&s, 2 * SPEAKER_UNDER_WAY_US), B); /* C's is to come */
+	speakers_marked(&s, C);
+	assert_int_equal(speakers_heard(&s, 2 * SPEAKER_UNDER_WAY_US), C);
+}
+
+static void a_marker_that_was_not_sent_is_not_awaited(void **state)
+{
+	struct speakers s = { 0 };
+
+	speakers_enter(&s, A, A, false, true, 0);
+	speakers_leave(&s, false, 0);
+	assert_true(speakers_enter(&s, B, B, true, true, 0));
+	speakers_unmarked(&s);
+	assert_int_equal(speakers_heard(&s, MS), B);
+}
+
+static void where_all_has_come_what_comes_is_the_latests(void **state)
+{
+	struct speakers s = { 0 };
+
+	speakers_caught_up(&s);
+	speakers_enter(&s, A, A, false, false, 0);
+	speakers_said(&s, 0);
+	speakers_leave(&s, false, 0);
+	assert_true(speakers_enter(&s, B, B, true, true, 0));
+	speakers_caught_up(&s);
+	assert_int_equal(speakers_heard(&s, MS), B);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +187,9 @@ int main(void)
 		cmocka_unit_test(the_marker_of_who_had_it_before_is_not_the_latests),
 		cmocka_unit_test(no_marker_is_wanted_where_nothing_can_be_under_way),
 		cmocka_unit_test(one_of_many_before_is_still_known),
+		cmocka_unit_test(nothing_is_of_who_has_a_marker_to_come),
+		cmocka_unit_test(a_marker_that_was_not_sent_is_not_awaited),
+		cmocka_unit_test(where_all_has_come_what_comes_is_the_latests),
 	};
 
 	return cmocka_run_group_tests_name("speakers", tests, NULL, NULL);
