@@ -54,6 +54,10 @@ $(BUILD)/sim: tests/sim/sim.c $(wildcard tests/*.h tests/sim/*.[ch] parser/*.[ch
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(LTO) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
 
+$(BUILD)/bench/%: tests/bench/%.c $(wildcard tests/bench/*.[ch] parser/*.[ch] auth/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CFLAGS) $(LDFLAGS) -o $@ $< $(filter %.c,$(call links,$<)) $(filter -l%,$(call links,$<))
+
 # The same harness twice: with its own main, which replays files given to it, and as a libFuzzer program (clang).
 $(BUILD)/replay/%: fuzz/%.c fuzz/replay.c $(wildcard parser/*.[ch] state/*.[ch] auth/*.[ch] server/*.[ch])
 	@mkdir -p $(@D)
@@ -129,10 +133,11 @@ demo: ## a real Django on two server connections (POOLER=pgporter, pgbouncer or 
 	@$(if $(filter pgbouncer direct,$(POOLER)),,$(MAKE) --no-print-directory all)
 	@/usr/bin/python3 tests/demo/demo.py
 
-bench: ## CPU a transaction and throughput beside PgBouncer's (ROUNDS=10 DURATION=2; WRITE=1: into docs/bench.md)
+BENCH := $(patsubst %,$(BUILD)/bench/%,stub load relay)
+bench: ## CPU, throughput, latency, calls, memory beside PgBouncer's (WORKLOADS SERVERS POOLERS ROUNDS DURATION; WRITE=1: into docs/bench.md)
 	@tests/deps.sh build bench
-	@$(MAKE) --no-print-directory all
-	@/usr/bin/python3 tests/bench/bench.py $(if $(WRITE),--write)
+	@$(MAKE) --no-print-directory all $(BENCH)
+	@/usr/bin/python3 -B tests/bench/bench.py $(if $(WRITE),--write)
 
 regress: ## PostgreSQL's own regression suite directly and through pgporter, compared (WRITE=1: figures into docs/regress.md)
 	@tests/deps.sh build regress

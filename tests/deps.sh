@@ -8,7 +8,7 @@ want() {
 	build) echo gcc libc6-dev make pkgconf libevent-dev libssl-dev libxxhash-dev libpg-query-dev libprotobuf-c-dev ;;
 	test) echo libcmocka-dev postgresql postgresql-contrib python3 python3-pytest python3-psycopg openssl ;;
 	demo) echo postgresql python3 python3-venv ;;
-	bench) echo postgresql python3 pgbouncer ;;
+	bench) echo postgresql python3 pgbouncer openssl strace dpkg-dev libc-ares-dev ;;
 	regress) echo postgresql libpq-dev python3 ;;
 	# The sanitizers' runtime is only recommended by clang, and its name carries the version.
 	fuzz) echo clang "libclang-rt-$(clang_version)-dev" libc6-dev ;;

@@ -150,26 +150,31 @@ class Throwaway:
                     raise
                 time.sleep(0.1)
 
-    def pooler(self, kind, settings, databases, users):
-        """kind: pgporter or pgbouncer; settings: a dict for its own section; databases: lines; users: names without a
-        password. $PGPORTER names another build than build/pgporter. Returns (process, port)."""
+    def pooler(self, kind, settings, databases, users, program=None, template=None, wrap=()):
+        """kind: pgporter, pgbouncer, or a name for another program; settings: a dict for its own section; databases: lines;
+        users: names without a password, or a dict of secrets. $PGPORTER names another build than build/pgporter; template: a
+        configuration with {port}, {databases}, {users} (a file) and {dir} in place of PgBouncer's; wrap: a command to run it
+        under. Returns (process, port)."""
         port = free_port()
-        if kind == "pgporter":
-            source = os.environ.get("PGPORTER") or os.path.join(ROOT, "build", "pgporter")
-        else:
-            source = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        source = program or {"pgporter": os.environ.get("PGPORTER") or os.path.join(ROOT, "build", "pgporter"),
+                             "pgbouncer": shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"}[kind]
         if not os.path.exists(source):
-            raise Failed("%s is not there: %s" % (source, "run make first" if kind == "pgporter" else "install pgbouncer"))
-        program = self.path(kind)
-        if not os.path.exists(program):
-            shutil.copy(source, program)
-            os.chmod(program, 0o755)
-        auth = self.write(kind + ".users", "".join('"%s" ""\n' % u for u in users))
+            raise Failed("%s is not there: %s" % (source, "run make first" if kind == "pgporter" else "install " + kind))
+        copied = self.path(kind)
+        if not os.path.exists(copied):
+            shutil.copy(source, copied)
+            os.chmod(copied, 0o755)
+        secrets = users if isinstance(users, dict) else dict.fromkeys(users, "")
+        auth = self.write(kind + ".users", "".join('"%s" "%s"\n' % i for i in secrets.items()))
         own = {"listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": self.dir, "auth_type": "trust",
                "auth_file": auth}
         own.update(settings)
-        ini = "[databases]\n%s\n\n[pgbouncer]\n%s\n" % (databases, "\n".join("%s = %s" % i for i in own.items()))
-        process = self.start(kind, [program, self.write(kind + ".ini", ini)])
+        if template:
+            with open(template) as f:
+                ini = f.read().format(port=port, databases=databases, users=auth, dir=self.dir)
+        else:
+            ini = "[databases]\n%s\n\n[pgbouncer]\n%s\n" % (databases, "\n".join("%s = %s" % i for i in own.items()))
+        process = self.start(kind, [*wrap, copied, self.write(kind + ".ini", ini)])
         self.wait_for(process, port)
         return process, port
 
