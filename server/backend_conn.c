@@ -547,6 +547,8 @@ static void linked_pump(struct backend_conn *b)
 			break;
 		if (!b->stream_left)
 			answer_invented(b, &f);
+		if (events & EVENT_BROKEN) /* it hears why, and no more replies */
+			break;
 		if (events && !b->stream_left && session_releasable(&c->session)) { /* the rest is not this client's */
 			if (says_goodbye(&f))
 				b->facts.spoilt = true;

@@ -214,26 +214,35 @@ void client_close(struct client *c, const char *reason)
 	}
 }
 
+/* The rest of a message is owed to it: whatever else it were told, it would take for that. */
+static bool in_mid_message(const struct client *c)
+{
+	return c->backend && c->backend->stream_left && !c->backend->stream_drop;
+}
+
 void client_fail(struct client *c, const char *sqlstate, const char *message, const char *detail, const char *hint)
 {
 	if (c->state == CLIENT_DEAD)
 		return;
 	if (c->worker->config->log_pooler_errors)
 		client_log(c, LOG_LEVEL_WARNING, "pooler error: %s", message);
-	msg_report(stream_out(&c->stream), 'E', "FATAL", sqlstate, message, detail, hint);
+	if (!in_mid_message(c))
+		msg_report(stream_out(&c->stream), 'E', "FATAL", sqlstate, message, detail, hint);
 	client_close(c, message);
 }
 
 void client_backend_lost(struct client *c, bool told)
 {
+	bool cut = in_mid_message(c);
+
 	c->backend = NULL;
 	if (c->session.backend)
 		session_unlink(&c->session);
 	if (c->state == CLIENT_DEAD)
 		return;
 	/* Forwarded replies are in the stream already; what PostgreSQL said last came with them. */
-	if (told)
-		client_close(c, "server closed the connection");
+	if (told || cut)
+		client_close(c, cut ? "server closed the connection in the middle of a message" : "server closed the connection");
 	else
 		client_fail(c, "08006", "server closed the connection unexpectedly",
 			    "The server connection this session was linked to is gone, and what it held with it.", NULL);

@@ -86,7 +86,8 @@ struct listener;
 void client_new(struct worker *w, int fd, bool unix_socket, const char *address, int port);
 /* Closes at the end of the turn. Tells the client nothing: client_fail() does. Its backend is given back or closed. */
 void client_close(struct client *c, const char *reason);
-/* FATAL with SQLSTATE and message (and detail, hint), then client_close(). */
+/* FATAL with SQLSTATE and message (and detail, hint), then client_close(). In the middle of a message that is being
+ * forwarded nothing can be said: it is closed without a word, as by a server that dies there. */
 void client_fail(struct client *c, const char *sqlstate, const char *message, const char *detail, const char *hint);
 void client_free(struct client *c); /* the reaper's */
 void client_schedule(struct client *c); /* pump it at the end of the turn */
@@ -97,7 +98,7 @@ void client_want_backend(struct client *c); /* in line for one, if need be; clie
 void client_linked(struct client *c, struct backend_conn *b);
 /* What its linked backend's replies brought about (EVENT_…). */
 void client_events(struct client *c, uint32_t events);
-/* The backend is going: what PostgreSQL said last has been forwarded (told), or nothing was. */
+/* The backend is going, and still c->backend: what PostgreSQL said last has been forwarded (told), or nothing was. */
 void client_backend_lost(struct client *c, bool told);
 /* The rules for its session's state are those of the running configuration. */
 void client_rules(struct client *c);
