@@ -120,6 +120,7 @@ void client_startup(struct client *c);	     /* bytes of the startup phase are th
 void client_protocol_known(struct client *c); /* or can't be */
 void client_auth_message(struct client *c);
 void client_idle_timeout(struct client *c); /* its session has SET idle_session_timeout */
+void client_tell_reports(struct client *c, const struct settings *reported); /* ParameterStatus, in the server's order */
 void client_welcome(struct client *c, const struct settings *reported);
 void client_welcome_failed(struct client *c); /* PostgreSQL refused a startup setting */
 

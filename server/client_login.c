@@ -600,17 +600,13 @@ void client_auth_message(struct client *c)
 
 /* ---- welcome ---- */
 
-void client_welcome(struct client *c, const struct settings *reported)
+void client_tell_reports(struct client *c, const struct settings *reported)
 {
 	struct buf *out = stream_out(&c->stream);
-	size_t mark;
 
-	if (!c->own_wanted && !c->session.login_noticed && (!c->backend || defaults_current(c->backend)))
-		pools_welcome_add(c->pool, c->session.base, reported);
-	c->defaults_generation = c->backend ? c->backend->defaults_generation : c->pool->defaults_generation;
-	session_welcome(&c->session, reported);
 	for (size_t i = 0; i < c->pool->n_reports; i++) {
 		const char *name = c->pool->reports[i], *value = settings_get(reported, name);
+		size_t mark;
 
 		if (!value)
 			continue;
@@ -619,6 +615,17 @@ void client_welcome(struct client *c, const struct settings *reported)
 		buf_str(out, value);
 		msg_end(out, mark);
 	}
+}
+
+void client_welcome(struct client *c, const struct settings *reported)
+{
+	struct buf *out = stream_out(&c->stream);
+
+	if (!c->own_wanted && !c->session.login_noticed && (!c->backend || defaults_current(c->backend)))
+		pools_welcome_add(c->pool, c->session.base, reported);
+	c->defaults_generation = c->backend ? c->backend->defaults_generation : c->pool->defaults_generation;
+	session_welcome(&c->session, reported);
+	client_tell_reports(c, reported);
 	client_tell_key(c, out);
 	if (*c->worker->config->login_notify_message)
 		msg_report(out, 'N', "NOTICE", "00000", c->worker->config->login_notify_message, NULL, NULL);

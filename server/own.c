@@ -144,6 +144,8 @@ void own_failed(struct backend_conn *b, const char *reason, const uint8_t *error
 
 	b->own = NULL;
 	c->own = NULL;
+	if (len) /* PostgreSQL before 15 may refuse after it has reported */
+		client_tell_reports(c, b->facts.reported);
 	conn_close(b, reason);
 	if (len) {
 		msg_add(stream_out(&c->stream), 'E', error, len);

@@ -41,7 +41,6 @@ NOT_HELD = {
 
 # The same for some versions of PostgreSQL: (row, case or function, pool or None for all) -> versions, why.
 NOT_HELD_ON = {}
-NOT_HELD_ON["startup parameters", "local_preload_libraries", None] = (13, 14), "PostgreSQL before 15 reports its parameters before it fails to load one"
 
 
 def not_held(row, name, pool, version):
