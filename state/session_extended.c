@@ -243,7 +243,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_DISCARD_ALL:
-		if (*p->name || s->backend->status != 'I' || s->backend->batch || s->pins) /* a named one may run in a transaction */
+		if (*p->name || s->backend->status != 'I' || (s->backend->batch && !s->discarded) || s->pins) /* a named one may run in a transaction */
 			return;
 		p->substitute = SUB_DISCARD_ALL;
 		put_tail(p, NOTHING_SQL);

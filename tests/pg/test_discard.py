@@ -201,6 +201,9 @@ def test_discard_all_twice_in_a_batch(s):
         a.parse("", "DISCARD ALL").parse("", "DISCARD ALL").bind().execute().bind()
         getattr(a, between[0])(*between[1:])
         a.execute().sync().go()
+    for _ in range(3):
+        a.parse("", "DISCARD ALL").bind().execute()
+    a.sync().go()
     a.pins("SELECT pg_advisory_lock(31)")
     a.parse("", "DISCARD ALL").bind().execute().bind().execute().parse("", "SHOW application_name").bind().execute().sync().go()
     a.frees("SHOW client_encoding")
