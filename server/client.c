@@ -25,13 +25,13 @@ enum { CLIENT_IN_MAX = 1 << 17 }; /* bytes a client may send ahead while it wait
 
 void client_log(const struct client *c, int level, const char *fmt, ...)
 {
-	char prefix[400];
+	char prefix[400], address[SOCKET_TEXT];
 	va_list ap;
 
 	if (!log_wants((enum log_level)level))
 		return;
 	snprintf(prefix, sizeof prefix, "C-%p: %s/%s@%s:%d ", (const void *)c, c->database_name ? c->database_name : "(nodb)",
-		 c->user_name ? c->user_name : "(nouser)", c->address, c->port);
+		 c->user_name ? c->user_name : "(nouser)", socket_end_text(&c->there, address), c->there.port);
 	va_start(ap, fmt);
 	log_vline((enum log_level)level, prefix, fmt, ap);
 	va_end(ap);
@@ -103,7 +103,7 @@ struct client *client_by_key(struct worker *w, uint32_t pid, const uint8_t *key,
 
 /* ---- beginning and end ---- */
 
-void client_new(struct worker *w, int fd, bool unix_socket, const char *address, int port)
+void client_new(struct worker *w, int fd, bool unix_socket, const struct socket_end *there)
 {
 	struct client *c = calloc(1, sizeof *c);
 
@@ -114,9 +114,8 @@ void client_new(struct worker *w, int fd, bool unix_socket, const char *address,
 	c->worker = w;
 	c->id = ++w->last_client_id;
 	c->unix_socket = unix_socket;
-	snprintf(c->address, sizeof c->address, "%s", address);
-	c->port = port;
-	socket_name(fd, false, c->local_address, sizeof c->local_address, &c->local_port);
+	c->there = *there;
+	c->here = socket_end_here(fd);
 	c->connected_us = c->request_us = c->last_us = w->now_us;
 	c->line.client = c;
 	stream_init(&c->stream, w->base, &w->blocks, fd, false, &client_ops, c);
@@ -130,6 +129,7 @@ void client_free(struct client *c)
 		session_release(&c->session);
 	auth_client_free(c->auth);
 	buf_release(&c->params);
+	free(c->pin_since_us);
 	free(c->user_name);
 	free(c->database_name);
 	free(c);

@@ -4,6 +4,7 @@
 #define PGPORTER_SERVER_CLIENT_H
 
 #include "server/own.h"
+#include "server/socket.h"
 #include "server/worker.h"
 
 enum client_state {
@@ -64,14 +65,11 @@ struct client {
 	uint16_t major, minor;	  /* of the protocol: asked for; once negotiated, spoken */
 	uint32_t cancel_pid;
 	uint8_t cancel_key[CANCEL_KEY_LONG]; /* as much of it as goes with its protocol */
-	char address[64];	  /* as shown: IP, or "unix" */
-	int port;
-	char local_address[64];
-	int local_port;
+	struct socket_end there, here;
 	int64_t connected_us, request_us, query_us, xact_us, last_us; /* last_us: last byte either way */
 	int64_t pinned_us;	  /* 0: not pinned */
 	uint32_t known_pins;	  /* reasons that the pool's totals count now… */
-	int64_t pin_since_us[PIN_REASONS]; /* …and since when */
+	int64_t *pin_since_us;	 /* …and since when, each of PIN_REASONS; NULL before its first pin */
 	bool pin_logged;	  /* that it is older than pin_log_after */
 	int64_t idle_us;	  /* since when it has been idle */
 	int64_t idle_session_timeout_us, base_idle_timeout_us; /* the client's own setting, now and at login; 0: none */
@@ -83,7 +81,7 @@ struct client {
 };
 
 struct listener;
-void client_new(struct worker *w, int fd, bool unix_socket, const char *address, int port);
+void client_new(struct worker *w, int fd, bool unix_socket, const struct socket_end *there);
 /* Closes at the end of the turn. Tells the client nothing: client_fail() does. Its backend is given back or closed. */
 void client_close(struct client *c, const char *reason);
 /* FATAL with SQLSTATE and message (and detail, hint), then client_close(). In the middle of a message that is being

@@ -398,12 +398,12 @@ static void start_settings(struct client *c)
 	struct reader r = reader_of(buf_head(&c->params), buf_len(&c->params));
 	const char *options = param(c, "options");
 	bool add_host = c->worker->config->application_name_add_host;
-	char name_and_host[300];
+	char name_and_host[300], address[SOCKET_TEXT];
 
 	if (options)
 		start_options(c, options);
 	if (add_host) { /* for those who give no name */
-		snprintf(name_and_host, sizeof name_and_host, "app - %s:%d", c->address, c->port);
+		snprintf(name_and_host, sizeof name_and_host, "app - %s:%d", socket_end_text(&c->there, address), c->there.port);
 		start_with(c, "application_name", name_and_host);
 	}
 	while (!r.bad && reader_left(&r)) {
@@ -413,7 +413,7 @@ static void start_settings(struct client *c)
 		    !strcmp(name, "replication") || !strncmp(name, "_pq_.", 5))
 			continue;
 		if (!strcasecmp(name, "application_name") && add_host) {
-			snprintf(name_and_host, sizeof name_and_host, "%.150s - %s:%d", value, c->address, c->port);
+			snprintf(name_and_host, sizeof name_and_host, "%.150s - %s:%d", value, socket_end_text(&c->there, address), c->there.port);
 			value = name_and_host;
 		}
 		start_with(c, name, value);

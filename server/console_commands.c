@@ -82,14 +82,14 @@ static void tell_holder(struct buf *out, const struct backend_conn *b)
 {
 	const struct client *h = b->client;
 	int64_t now_us = b->worker->now_us;
-	char reasons[256];
+	char reasons[256], address[SOCKET_TEXT];
 
 	buf_printf(out, "server connection %u of %s", b->pid, b->pool->database->name);
 	if (!h) {
 		buf_printf(out, ": %s\n", conn_state_name(b));
 		return;
 	}
-	buf_printf(out, ": client %llu %s@%s:%d", (unsigned long long)h->id, h->user_name, h->address, h->port);
+	buf_printf(out, ": client %llu %s@%s:%d", (unsigned long long)h->id, h->user_name, socket_end_text(&h->there, address), h->there.port);
 	if (session_in_transaction(&h->session))
 		buf_printf(out, ", in a transaction for %lld s", (long long)((now_us - h->xact_us) / 1000000));
 	else if (h->busy)
@@ -98,7 +98,7 @@ static void tell_holder(struct buf *out, const struct backend_conn *b)
 		buf_printf(out, ", pinned by %s for %lld s",
 			   console_pin_reasons(h->session.pins, reasons, sizeof reasons),
 			   h->pinned_us ? (long long)((now_us - h->pinned_us) / 1000000) : 0LL);
-		if (*h->session.pin_text)
+		if (h->session.pin_text)
 			buf_printf(out, " (%s)", h->session.pin_text);
 	}
 	buf_u8(out, '\n');

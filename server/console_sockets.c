@@ -105,16 +105,18 @@ static int peer_pid(const struct client *c)
 
 static void client_row(struct table *t, const struct client *c, const char *state, bool debug)
 {
+	char address[SOCKET_TEXT];
+
 	table_row(t);
 	cell_text(t, "C");
 	cell_text(t, c->user_name ? c->user_name : "(nouser)");
 	cell_text(t, client_database(c));
 	cell_text(t, own_replication_name(c->replication));
 	cell_text(t, state);
-	cell_text(t, c->address);
-	cell_int(t, c->port);
-	cell_text(t, c->local_address);
-	cell_int(t, c->local_port);
+	cell_text(t, socket_end_text(&c->there, address));
+	cell_int(t, c->there.port);
+	cell_text(t, socket_end_text(&c->here, address));
+	cell_int(t, c->here.port);
 	cell_time(t, c->worker, c->connected_us);
 	cell_time(t, c->worker, c->request_us ? c->request_us : c->connected_us);
 	cells_wait(t, client_wait_us(c));
@@ -447,7 +449,7 @@ void show_pins(struct client *c)
 {
 	struct client *at;
 	struct table t;
-	char reasons[256], rules[1024];
+	char reasons[256], rules[1024], address[SOCKET_TEXT];
 
 	table_begin(&t, console_out(c),
 		    "client_id:q addr:s port:i user:s database:s server_pid:i reason:s age:i application_name:s statement:s rule:s");
@@ -456,8 +458,8 @@ void show_pins(struct client *c)
 			continue;
 		table_row(&t);
 		cell_int(&t, (int64_t)at->id);
-		cell_text(&t, at->address);
-		cell_int(&t, at->port);
+		cell_text(&t, socket_end_text(&at->there, address));
+		cell_int(&t, at->there.port);
 		cell_text(&t, at->user_name);
 		cell_text(&t, client_database(at));
 		if (at->backend)
@@ -467,7 +469,7 @@ void show_pins(struct client *c)
 		cell_text(&t, console_pin_reasons(at->session.pins, reasons, sizeof reasons));
 		cell_int(&t, at->pinned_us ? (c->worker->now_us - at->pinned_us) / 1000000 : 0);
 		cell_text(&t, client_application(at));
-		cell_text(&t, at->session.pin_text);
+		cell_text(&t, at->session.pin_text ? at->session.pin_text : "");
 		cell_text(&t, pin_rules(at, rules, sizeof rules));
 	}
 	table_end(&t);

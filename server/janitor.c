@@ -43,7 +43,7 @@ static void describe_pins(const struct db_pool *p, char *text, size_t cap)
 	*text = 0;
 	TAILQ_FOREACH (b, &p->worker->backends, in) {
 		const struct client *c = b->client;
-		char reasons[160];
+		char reasons[160], address[SOCKET_TEXT];
 		int got;
 
 		if (b->pool != p || !c || !c->session.pins)
@@ -52,7 +52,7 @@ static void describe_pins(const struct db_pool *p, char *text, size_t cap)
 			continue;
 		pin_reasons(c->session.pins, reasons, sizeof reasons);
 		got = snprintf(text + at, cap - at, "%sclient %llu (%s@%s:%d) holds server connection %u: %s for %llds", at ? "; " : "",
-			       (unsigned long long)c->id, c->user_name, c->address, c->port, b->pid, reasons,
+			       (unsigned long long)c->id, c->user_name, socket_end_text(&c->there, address), c->there.port, b->pid, reasons,
 			       (long long)((p->worker->now_us - c->pinned_us) / 1000000));
 		if (got < 0 || (size_t)got >= cap - at)
 			return;
@@ -148,7 +148,7 @@ static void log_old_pin(struct client *c)
 	c->pin_logged = true;
 	pin_reasons(c->session.pins, reasons, sizeof reasons);
 	client_log(c, LOG_LEVEL_WARNING, "pinned for %lld s: %s (%s)", (long long)((c->worker->now_us - c->pinned_us) / 1000000), reasons,
-		   c->session.pin_text);
+		   c->session.pin_text ? c->session.pin_text : "");
 }
 
 /* True if the client was ended. */

@@ -36,8 +36,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		struct sockaddr_storage addr = { 0 };
 		socklen_t len = sizeof addr;
-		char text[64];
-		int port = w->config->listen_port;
+		struct socket_end there;
 		int conn = accept4(fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (conn < 0) {
@@ -48,8 +47,8 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 			break;
 		}
 		socket_tune(conn, w->config);
-		socket_address((struct sockaddr *)&addr, text, sizeof text, &port);
-		client_new(w, conn, l->unix_socket, text, port);
+		there = socket_end_of((struct sockaddr *)&addr, (uint16_t)w->config->listen_port);
+		client_new(w, conn, l->unix_socket, &there);
 	}
 	worker_turn_end(w);
 }

@@ -16,12 +16,14 @@ static void note_reasons(struct client *c, uint32_t pins)
 {
 	int64_t now = c->worker->now_us;
 
+	if (!c->pin_since_us && !(c->pin_since_us = calloc(PIN_REASONS, sizeof *c->pin_since_us)))
+		abort();
 	for (int i = 0; i < PIN_REASONS; i++) {
 		uint32_t bit = 1u << i;
 
 		if (pins & bit && !(c->known_pins & bit)) {
 			c->pin_since_us[i] = now;
-			pin_total_begin(total_of(c->pool, i), c->session.pin_text);
+			pin_total_begin(total_of(c->pool, i), c->session.pin_text ? c->session.pin_text : "");
 		} else if (!(pins & bit) && c->known_pins & bit) {
 			pin_total_end(total_of(c->pool, i), now - c->pin_since_us[i]);
 		}
@@ -33,7 +35,8 @@ void client_pins_changed(struct client *c)
 {
 	uint32_t pins = c->session.pins;
 
-	note_reasons(c, pins);
+	if (pins != c->known_pins)
+		note_reasons(c, pins);
 	if (pins && !c->pinned_us) {
 		c->pinned_us = c->worker->now_us;
 		c->pin_logged = false;

@@ -117,3 +117,38 @@ void socket_name(int fd, bool peer, char *text, size_t cap, int *port)
 		addr.ss_family = AF_UNSPEC;
 	socket_address((struct sockaddr *)&addr, text, cap, port);
 }
+
+struct socket_end socket_end_of(const struct sockaddr *addr, uint16_t port)
+{
+	const struct sockaddr_in *in4 = (const struct sockaddr_in *)addr;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
+	struct socket_end end = { .port = port };
+
+	if (addr->sa_family == AF_INET) {
+		end.family = AF_INET;
+		end.port = ntohs(in4->sin_port);
+		memcpy(end.ip, &in4->sin_addr, sizeof in4->sin_addr);
+	} else if (addr->sa_family == AF_INET6) {
+		end.family = AF_INET6;
+		end.port = ntohs(in6->sin6_port);
+		memcpy(end.ip, &in6->sin6_addr, sizeof in6->sin6_addr);
+	}
+	return end;
+}
+
+struct socket_end socket_end_here(int fd)
+{
+	struct sockaddr_storage addr = { 0 };
+	socklen_t len = sizeof addr;
+
+	if (getsockname(fd, (struct sockaddr *)&addr, &len))
+		addr.ss_family = AF_UNSPEC;
+	return socket_end_of((struct sockaddr *)&addr, 0);
+}
+
+const char *socket_end_text(const struct socket_end *end, char text[SOCKET_TEXT])
+{
+	if ((end->family != AF_INET && end->family != AF_INET6) || !inet_ntop(end->family, end->ip, text, SOCKET_TEXT))
+		snprintf(text, SOCKET_TEXT, "unix");
+	return text;
+}

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -17,6 +18,16 @@ void socket_tune(int fd, const struct config *c);
 socklen_t socket_unix_address(const char *dir, int port, struct sockaddr_un *out);
 /* An IP address as text; false for a name. */
 bool socket_numeric(const char *host, int port, struct sockaddr_storage *out, socklen_t *len);
+/* One end of a connection, small enough to be kept for each. */
+struct socket_end {
+	uint8_t ip[16];
+	uint16_t port;	/* of unix sockets whatever it was set to */
+	uint8_t family; /* AF_INET, AF_INET6; else a unix socket, or not known */
+};
+enum { SOCKET_TEXT = 64 }; /* bytes, for an address as text */
+struct socket_end socket_end_of(const struct sockaddr *addr, uint16_t port); /* port: of what has none */
+struct socket_end socket_end_here(int fd);				      /* this side's */
+const char *socket_end_text(const struct socket_end *end, char text[SOCKET_TEXT]); /* "unix", or the IP address; returns text */
 void socket_address(const struct sockaddr *addr, char *text, size_t cap, int *port); /* "unix" for unix sockets */
 void socket_name(int fd, bool peer, char *text, size_t cap, int *port); /* of one end */
 

@@ -116,6 +116,9 @@ static size_t make_room(struct stream *s)
 	return b->cap - b->end;
 }
 
+static void on_write(evutil_socket_t fd, short what, void *arg);
+static void on_wake(evutil_socket_t fd, short what, void *arg);
+
 /* Events. The flags spare libevent and the kernel what they know already. */
 
 static void set_reading(struct stream *s, bool on)
@@ -134,10 +137,22 @@ static void set_writing(struct stream *s, bool on)
 	if (on == !!(s->state & ST_WR_ON))
 		return;
 	s->state ^= ST_WR_ON;
-	if (on)
-		event_add(&s->wr, NULL);
-	else
-		event_del(&s->wr);
+	if (on) {
+		s->wr = event_new(s->base, s->fd, EV_WRITE | EV_PERSIST, on_write, s);
+		if (!s->wr || event_add(s->wr, NULL))
+			abort();
+	} else {
+		event_free(s->wr);
+		s->wr = NULL;
+	}
+}
+
+static void sleep_on(struct stream *s)
+{
+	if (s->wake)
+		event_free(s->wake);
+	s->wake = NULL;
+	s->state &= ~(uint32_t)ST_WAKING;
 }
 
 /* A timer that is due at once, not event_active(): that would run before the sockets are looked at again, and a stream
@@ -149,7 +164,9 @@ static void wake(struct stream *s)
 	if (s->state & ST_WAKING)
 		return;
 	s->state |= ST_WAKING;
-	event_add(&s->wake, &at_once);
+	s->wake = event_new(s->base, -1, 0, on_wake, s);
+	if (!s->wake || event_add(s->wake, &at_once))
+		abort();
 }
 
 /* Calls out; false when the stream was released meanwhile and must not be touched. */
@@ -168,20 +185,24 @@ static bool tell(struct stream *s, void (*call)(void *owner))
 /* Keeps the first cause: what follows is its echo. */
 static void note_error(struct stream *s, const char *what, const char *words)
 {
-	if (!s->error[0])
-		snprintf(s->error, sizeof s->error, "%s: %s", what, words);
+	if (!s->error) {
+		s->error_in = what;
+		s->error = words;
+	}
 }
 
 /* The last call out of this stream: nothing may be touched after it. */
 static void end(struct stream *s)
 {
+	char reason[160] = "end of file";
+
 	s->state |= ST_CLOSED;
 	set_reading(s, false);
 	set_writing(s, false);
-	event_del(&s->wake);
-	if (!s->error[0])
-		snprintf(s->error, sizeof s->error, "end of file");
-	s->ops->closed(s->owner, s->error);
+	sleep_on(s);
+	if (s->error)
+		snprintf(reason, sizeof reason, "%s: %s", s->error_in, s->error);
+	s->ops->closed(s->owner, reason);
 }
 
 /* TLS */
@@ -381,7 +402,7 @@ static void take(struct stream *s)
 
 		more = false;
 		if (n == GOT_EOF || n == GOT_ERROR) {
-			s->eof = n == GOT_EOF && !s->error[0];
+			s->eof = n == GOT_EOF && !s->error;
 			return_if_empty(s, &s->in);
 			end(s);
 			return;
@@ -519,7 +540,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
 
-	s->state &= ~(uint32_t)ST_WAKING;
+	sleep_on(s);
 	if (s->state & ST_HANDSHAKE) {
 		handshake(s);
 		return;
@@ -553,8 +574,6 @@ void stream_init(struct stream *s, struct event_base *base, struct stream_pool *
 	s->owner = owner;
 	s->fd = fd;
 	event_assign(&s->rd, base, fd, EV_READ | EV_PERSIST, on_read, s);
-	event_assign(&s->wr, base, fd, EV_WRITE | EV_PERSIST, on_write, s);
-	event_assign(&s->wake, base, -1, 0, on_wake, s);
 	if (connecting) {
 		s->state = ST_CONNECTING;
 		set_writing(s, true);
@@ -570,8 +589,8 @@ void stream_release(struct stream *s)
 	if (s->gone)
 		*s->gone = true;
 	event_del(&s->rd);
-	event_del(&s->wr);
-	event_del(&s->wake);
+	set_writing(s, false);
+	sleep_on(s);
 	if (s->ssl) {
 		ERR_clear_error();
 		if (!(s->state & (ST_HANDSHAKE | ST_BROKEN)) && !(s->state & ST_CLOSED && !s->eof))

@@ -58,8 +58,8 @@ struct stream {
 	size_t dirty_at;      /* the owner's: its place among the streams to be flushed, from 1; 0: none */
 	uint64_t read_bytes, written_bytes; /* payload, without TLS overhead */
 	struct event_base *base;
-	struct event rd, wr, wake; /* private */
-	char error[160];	   /* private; why it broke */
+	struct event rd, *wr, *wake; /* private; those that are seldom needed are there while they are */
+	const char *error_in, *error; /* private; what broke, and why; static */
 };
 
 /* Takes over a connected (or, with connecting, a still connecting) non-blocking socket. Starts reading at once, or,

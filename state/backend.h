@@ -44,6 +44,7 @@ struct backend {
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */
 	bool copy_in, copy_both; /* CopyIn/CopyBothResponse seen, its end not */
 	bool temp_schema;	/* its temporary schema exists, and is in every search path since */
+	char last_text[128];	/* beginning of the last statement that may have left something here */
 	uint32_t left;		/* kinds of state (1 << enum rule_kind) that clients have left here as their rules have it: only for
 				 * clients whose rules ignore them too */
 	bool spoilt;		/* holds what can't be undone or isn't known: close it when its client leaves */

@@ -210,6 +210,7 @@ void session_release(struct session *s)
 	settings_release(s->flight.from);
 	rules_uncount(s);
 	free(s->refused);
+	free(s->pin_text);
 	custom_release(s);
 	buf_release(&s->begin.text);
 }
@@ -225,13 +226,22 @@ void session_start_with(struct session *s, const char *name, const char *value)
 
 void session_remember_text(struct session *s, const char *text, size_t len)
 {
-	size_t n = len < sizeof s->last_text - 1 ? len : sizeof s->last_text - 1;
+	char *last = s->backend->last_text;
+	size_t n = len < sizeof s->backend->last_text - 1 ? len : sizeof s->backend->last_text - 1;
 
-	memcpy(s->last_text, text, n);
-	s->last_text[n] = 0;
+	memcpy(last, text, n);
+	last[n] = 0;
 	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)s->last_text[i] < 0x20)
-			s->last_text[i] = ' ';
+		if ((unsigned char)last[i] < 0x20)
+			last[i] = ' ';
+}
+
+void session_pinned_by(struct session *s, const char *text)
+{
+	free(s->pin_text);
+	s->pin_text = *text ? strdup(text) : NULL;
+	if (*text && !s->pin_text)
+		abort();
 }
 
 void session_touch(struct session *s, const char *name)

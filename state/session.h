@@ -280,8 +280,7 @@ struct session {
 	uint32_t pins;	     /* PIN_… */
 	uint32_t pins_settled; /* when the last transaction was over */
 	uint64_t ruled_settings; /* settings_id() of those that pins were last judged by; 0: they have to be */
-	char pin_text[128];  /* beginning of the statement that did it */
-	char last_text[128]; /* …of the last statement that may have */
+	char *pin_text;	     /* beginning of the statement that did it; NULL: nothing did, or not known */
 
 	enum views views, views_next; /* next: when TASK_CLEAR is done */
 	bool views_ending; /* no message waits for that */

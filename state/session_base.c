@@ -16,8 +16,7 @@ void session_starts_alone(struct session *s)
 		return;
 	s->pins |= PIN_START;
 	s->pins_settled |= PIN_START;
-	session_remember_text(s, "startup packet", 14);
-	memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+	session_pinned_by(s, "startup packet");
 }
 
 void session_base_under(struct session *s, const struct settings *under)

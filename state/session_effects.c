@@ -103,7 +103,7 @@ static void pin(struct session *s, uint32_t reason, uint32_t *events)
 		return;
 	s->counters->pins++;
 	s->pins |= reason;
-	memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+	session_pinned_by(s, s->backend->last_text);
 	*events |= EVENT_PINS;
 }
 

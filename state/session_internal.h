@@ -67,7 +67,8 @@ static inline const struct stmt *stmt_executed(const struct stmt *st)
 }
 
 /* session.c */
-void session_remember_text(struct session *s, const char *text, size_t len);
+void session_remember_text(struct session *s, const char *text, size_t len); /* of its backend's */
+void session_pinned_by(struct session *s, const char *text); /* which is the statement that did it; empty: not known */
 void session_touch(struct session *s, const char *name); /* a setting for the session */
 void session_touch_local(struct session *s, const char *name); /* for the transaction */
 void session_txn_reset(struct session *s);

@@ -557,7 +557,7 @@ static void settle_pins(struct session *s, uint32_t *events)
 	pins = sequence_settled(s, pins);
 	fresh = pins & ~told;
 	if (pins != was && !was && pins & PINS_BY_RULE)
-		memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+		session_pinned_by(s, s->backend->last_text);
 	for (uint32_t bit = 1; bit < 1u << PIN_REASONS; bit <<= 1)
 		s->counters->pins += bit & pins & ~was ? 1 : 0;
 	s->pins = s->pins_settled = pins;

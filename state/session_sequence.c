@@ -92,7 +92,7 @@ static void pin(struct session *s, const char *text)
 	if (s->pins & PIN_SEQUENCE)
 		return;
 	if (!s->pins)
-		snprintf(s->pin_text, sizeof s->pin_text, "%s", text);
+		session_pinned_by(s, text);
 	s->pins |= PIN_SEQUENCE;
 	s->counters->pins++;
 }
@@ -193,8 +193,8 @@ void sequence_given_up(struct session *s, bool elsewhere)
 
 uint32_t sequence_settled(struct session *s, uint32_t pins)
 {
-	if (pins & PIN_SEQUENCE && !*s->pin_text)
-		memcpy(s->pin_text, s->last_text, sizeof s->pin_text);
+	if (pins & PIN_SEQUENCE && !s->pin_text)
+		session_pinned_by(s, s->backend->last_text);
 	if (!s->sequence.given_up)
 		return pins;
 	s->sequence.looked = false;
