@@ -74,18 +74,36 @@ static bool may_ask(const struct worker *w, const struct database *d)
 	return d->conf && !d->disabled && !d->paused && !w->paused && !w->shutdown;
 }
 
+/* Databases by '*' are on one server, whatever names clients make up: the first of them asks for all. */
+static struct database *first_alike(const struct worker *w, const struct database *like)
+{
+	struct database *d;
+
+	TAILQ_FOREACH (d, &w->databases, in)
+		if (d->conf == like->conf)
+			break;
+	return d;
+}
+
 bool protocol_known(struct client *c)
 {
 	struct worker *w = c->worker;
-	struct database *d = c->database;
+	struct database *d = c->database, *first;
 	struct protocol *p;
 
 	if (!d || d->minor_known || !may_ask(w, d))
 		return true;
-	p = asking(w, d);
+	first = first_alike(w, d);
+	if (first->minor_known) {
+		d->server_major = first->server_major;
+		note(d, first->minor);
+		return true;
+	}
+	p = asking(w, first);
 	if (p->failed_us && w->now_us - p->failed_us < FAILED_US)
 		return true;
 	c->state = CLIENT_PROTOCOL;
+	c->database = NULL; /* which may not be there any more when the answer comes */
 	if (!pool_backends(&p->pool.pool)) {
 		p->answered = false;
 		p->pool.user = pools_user(w, c->user_name);
@@ -118,7 +136,6 @@ void protocol_message(struct backend_conn *b, char type, const uint8_t *body, si
 void protocol_lost(struct backend_conn *b, const char *reason)
 {
 	struct worker *w = b->worker;
-	struct database *d = b->pool->database;
 	struct protocol *p = b->pool->protocol;
 	struct client *c;
 
@@ -127,7 +144,7 @@ void protocol_lost(struct backend_conn *b, const char *reason)
 		conn_log(b, LOG_LEVEL_WARNING, "could not be asked which protocol it speaks, so it is 3.0: %s", reason);
 	}
 	TAILQ_FOREACH (c, &w->clients, in)
-		if (c->state == CLIENT_PROTOCOL && c->database == d)
+		if (c->state == CLIENT_PROTOCOL) /* some of them go on waiting */
 			client_schedule(c);
 }
 

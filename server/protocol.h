@@ -27,8 +27,8 @@ void protocol_forget(struct database *d); /* it is another server now */
 void protocol_free(struct database *d);
 bool protocol_used(const struct database *d); /* being asked */
 
-/* True if c's database is known well enough, or can't be asked now, to answer c. Else it is being asked, and c is to wait in CLIENT_PROTOCOL;
- * it is scheduled when the answer has come. */
+/* True if c can be answered: it is known what its database's server speaks, or can't be asked now. Else that is being asked, and c waits
+ * in CLIENT_PROTOCOL, without c->database; it is scheduled when there is an answer, and has to ask here again. */
 bool protocol_known(struct client *c);
 /* c->minor as spoken from now on; NegotiateProtocolVersion if c asked for more than that, or for options. console: nobody's but pgporter's. */
 void protocol_negotiate(struct client *c, bool console);

@@ -204,6 +204,18 @@ def test_server_is_verified(start_pooler, tls_cluster, made, mode):
     assert "certificate" in told, told
 
 
+def test_the_question_which_protocol_it_speaks_is_encrypted_too(start_pooler, tls_cluster, made):
+    """And asked of the verified server, by its name."""
+    by_name = {"named": "host=localhost port=%d dbname=app" % tls_cluster.port}
+    for ca, answered in (("ca.crt", True), ("stranger.crt", False)):
+        pooler = start_pooler({"server_tls_sslmode": "verify-full", "server_tls_ca_file": made.path(ca), "verbose": 1}, by_name)
+        with rawpg.Conn(pooler.address, "app", "named", protocol=rawpg.PROTOCOL_3_2) as conn:
+            assert conn.closed or conn.value(SECURE) == "true"
+            assert conn.closed != answered
+        assert any("asked which protocol it speaks: clients" in line for line in pooler.process.lines) == answered
+        assert any("could not be asked which protocol" in line for line in pooler.process.lines) != answered
+
+
 def test_server_of_another_name(start_pooler, tls_cluster, made):
     serve_tls(tls_cluster, ssl_cert_file=made.path("elsewhere.crt"), ssl_key_file=made.path("elsewhere.key"))
     try:

@@ -62,6 +62,42 @@ def test_many_first_clients_are_answered_by_one_question(cluster, start_pooler):
     assert sum("asked which protocol" in line for line in pooler.process.lines) == 1
 
 
+def test_names_that_clients_make_up_are_one_question(cluster, start_pooler):
+    """Nobody who has not proven who he is can have PostgreSQL started on more connections than one."""
+    pooler = start_pooler({"verbose": 1}, {"*": "host=127.0.0.1 port=%d dbname=app" % cluster.port})
+    clients = [connect(pooler, "p1", login=False) for _ in range(10)]
+    for n, client in enumerate(clients):
+        packet = struct.pack("!i", rawpg.PROTOCOL_3_2) + b"user\0app\0database\0made%d\0\0" % n
+        client.raw(struct.pack("!i", len(packet) + 4) + packet)
+    for client in clients:
+        client.until("ReadyForQuery")
+        assert len(client.key) == (32 if servers.pg_version() >= 18 else 4)
+        client.terminate()
+    assert sum("asked which protocol" in line for line in pooler.process.lines) == 1
+
+
+def test_another_server_by_reload_is_asked_anew(start_pooler):
+    old, new = (Odd(rawpg.message("v", struct.pack("!ii", 3 << 16 | minor, 0)), hang=True) for minor in (0, 2))
+    pooler = start_pooler(databases={"odd": "host=127.0.0.1 port=%d dbname=app" % old.port})
+    packet = struct.pack("!i", rawpg.PROTOCOL_3_2) + b"user\0app\0database\0odd\0\0"
+
+    def first_words():
+        with connect(pooler, "odd", login=False) as client:
+            client.raw(struct.pack("!i", len(packet) + 4) + packet)
+            return client.read()
+
+    assert first_words() == ("NegotiateProtocolVersion", 0)
+    with open(pooler.ini) as lines:
+        text = lines.read()
+    with open(pooler.ini, "w") as out:
+        out.write(text.replace("port=%d" % old.port, "port=%d" % new.port))
+    with pooler.console() as console:
+        console.q("RELOAD")
+    assert first_words() == ("Authentication", 0)
+    old.close()
+    new.close()
+
+
 def test_a_client_of_3_0_asks_nothing(cluster, start_pooler):
     pooler = start_pooler({"verbose": 1})
     with connect(pooler, "p1", protocol=rawpg.PROTOCOL_3_0, params={"_pq_.something": "1"}) as client:
