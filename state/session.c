@@ -68,6 +68,7 @@ void query_clear(struct session *s)
 	for (size_t i = 0; i < s->query.n_steps; i++) {
 		stmt_release(s->query.steps[i].target);
 		free(s->query.steps[i].name);
+		settings_release(s->query.steps[i].asks);
 	}
 	free(s->query.steps);
 	free(s->query.shifts);

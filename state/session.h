@@ -153,6 +153,7 @@ struct query_step {
 	uint8_t substitute;
 	struct stmt *target; /* EXECUTE, PREPARE: a reference */
 	char *name;	     /* PREPARE: the client's name, to take back if it fails */
+	const struct settings *asks; /* a SELECT of ours goes ahead of it, for these names' values (learn_written()); NULL: none, or it is answered */
 	bool returns_rows;   /* EXECUTE itself, not EXPLAIN or CREATE TABLE AS: its RowDescription is the statement's */
 	bool rows_ours;	     /* a SELECT in place of what has no rows */
 	bool noted;	     /* where its words moved to has been said */

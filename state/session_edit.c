@@ -179,18 +179,6 @@ long edit_position(const struct session *s, const struct stmt_effects *row, cons
 
 /* ---- SQL PREPARE: kept as it is to be sent, with the client's own text beside it ---- */
 
-static struct stmt *prepared_as(struct session *s, const struct stmt *st, const struct buf *tail)
-{
-	struct stmt_key key = { .from_sql = true, .tail = buf_head(tail), .tail_len = buf_len(tail), .name_at = st->name_at,
-				.name_len = st->name_len, .at_parse = st->at_parse, .generation = st->generation, .owner = st->owner,
-				.pool = st->pool, .given = st->given, .given_len = st->given_len };
-	struct stmt *now = stmt_intern(s->store->stmts, &key, st->effects);
-
-	if (!now->watched)
-		now->watched = st->watched;
-	return now;
-}
-
 struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st)
 {
 	static const struct edit plainly;
@@ -201,7 +189,7 @@ struct stmt *edit_of_today(struct session *s, const char *name, struct stmt *st)
 		return st;
 	edit_put(s, (const char *)st->given, 0, st->given_len, &st->effects->stmts[0], &plainly, &tail);
 	if (buf_len(&tail) != st->tail_len || memcmp(buf_head(&tail), st->tail, st->tail_len)) {
-		now = prepared_as(s, st, &tail);
+		now = prepare_again(s, st, buf_head(&tail), buf_len(&tail), st->at_parse);
 		names_put(&s->names, name, now);
 		stmt_release(now);
 		st = now;

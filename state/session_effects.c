@@ -361,11 +361,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		sequence_given_up(s, s->query.effects && s->query.effects->n > 1);
 		break;
 	case STMT_PREPARE:
-		if (!target)
-			break;
-		names_put(&s->names, row->name, target);
-		if (sub != SUB_PREPARED && sub != SUB_LAID) /* else it was there when this was parsed, perhaps on another backend */
-			set_add(&s->backend->prepared, target);
+		if (target)
+			prepare_apply(s, row->name, sub, target, p);
 		break;
 	case STMT_EXECUTE:
 		if (target)

@@ -296,7 +296,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		if (rules_leave_prepared(s))
 			return;
 		st = names_find(&s->names, row->name);
-		p->own = st ? stmt_retain(st) : sql_stmt_new(s, p->text, p->effects, row);
+		p->own = st ? stmt_retain(st) : sql_stmt_new(s, p->text, p->effects, row, s->effective);
 		p->substitute = !st && set_has(&s->backend->prepared, p->own) ? SUB_PREPARED : SUB_RENAMED;
 		if (p->substitute == SUB_PREPARED)
 			put_tail(p, NOTHING_SQL);
@@ -463,7 +463,10 @@ static bool says_the_same(struct session *s, const struct effects *e, uint8_t su
 			named = of_today(s, row->name, named, deep + 1);
 		return named == target || executes_too_deep(named);
 	default:
-		return !target || (named ? named == target || same_text(named, target) : (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target));
+		if (!target || named)
+			return !target || named == target || same_text(named, target);
+		return (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target) &&
+		       (s->backend->status == 'E' || settings_meaning(target->at_parse) == settings_meaning(s->effective));
 	}
 }
 
@@ -782,7 +785,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	}
 	if (!rules_allow_bound(s, bound, &why))
 		return rules_refuse(s, m, &why);
-	if (bound && !sequence_asked(s, rules_kinds(s, bound)))
+	if (bound && (!sequence_asked(s, rules_kinds(s, bound)) || learn_prepare(s, bound, st ? st->target : s->unnamed.target)))
 		return SESSION_HOLD;
 	if (!*name) {
 		unnamed_of_today(s);
@@ -926,7 +929,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		return SESSION_VACATE;
 	if (p && (listen = portal_listens(p)) && listen_execute(s, listen) == SESSION_HOLD)
 		return SESSION_HOLD;
-	if (p && p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s))
+	if (p && ((p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s)) || learn_prepare(s, p->effects, p->target)))
 		return SESSION_HOLD;
 	if (p && ensure_portal_taken(s, p) != SESSION_NEXT)
 		return SESSION_HOLD;

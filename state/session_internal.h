@@ -129,7 +129,8 @@ bool put_set_local(struct buf *out, const char *name, const char *value);
 void put_set_config(struct buf *out, const char *name, const char *value, bool local);
 void tell_truncated(struct session *s, const char *token, uint32_t len, const char *name);
 void note_shift(struct session *s, uint32_t at, int32_t delta);
-struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
+struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row,
+			  const struct settings *at_parse);
 
 /* session_local.c: answers without a backend */
 bool session_answer_locally(struct session *s, const struct effects *e, const char *text);
@@ -372,7 +373,24 @@ void reset_done(struct session *s);
 bool learn_first(struct session *s, const struct settings *now, const struct settings *then);
 /* The same before a Parse, whose statement is to be known together with the settings that were in force. */
 bool learn_parse(struct session *s, const char *text);
+/* The same before SQL's PREPARE, by a text that is one or begins with one, or by the EXECUTE of such a text (target). */
+bool learn_prepare(struct session *s, const struct effects *e, const struct stmt *target);
 bool learn_done(struct session *s); /* false: that was no answer */
+/* Writes a SELECT, of one row, that asks for what statements ahead of the row's in its text may change, or earlier ones may have.
+ * Returns the names, and a reference. */
+const struct settings *learn_written(struct session *s, const struct effects *e, const struct stmt_effects *row, struct buf *out);
+void learn_row(struct session *s, const struct settings *asked, const void *row, size_t len); /* the answer */
+
+/* session_prepare.c: SQL's PREPARE, and the settings that its statement's literals are read under */
+/* The statement that the text's row is going to define. */
+struct stmt *prepare_stmt(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row);
+/* The same statement in other words, or under other settings. */
+struct stmt *prepare_again(struct session *s, const struct stmt *st, const void *tail, size_t tail_len, const struct settings *at_parse);
+bool prepare_is_late(const struct stmt *st); /* those settings are known only when it has run */
+/* It has; p: by that portal. */
+void prepare_apply(struct session *s, const char *name, enum substitute sub, struct stmt *st, const struct portal *p);
+/* By Execute of a portal that was bound before settings were changed: the backend has another statement than meant. */
+void prepare_undo(struct session *s, const struct portal *p);
 
 /* session_reply.c */
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */

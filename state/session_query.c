@@ -17,13 +17,14 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 	buf_add(out, text + name_at + name_len, len - name_at - name_len);
 }
 
-struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row)
+struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row,
+			  const struct settings *at_parse)
 {
 	/* Where the statement is one of several, only its own text is kept, with effects of its own. */
 	const struct effects *own = row->at || e->n > 1 ? session_effects_of(s, text + row->at, row->len) :
 							  effects_retain(e);
 	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)text + row->at, .tail_len = row->len,
-				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = s->effective,
+				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = at_parse,
 				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0,
 				.pool = s->counters };
 	static const struct edit plainly;
@@ -165,7 +166,7 @@ static bool step_laid(struct rewrite *w, const struct stmt_effects *row, struct 
 	st = row->name ? resolve(w, row->name, &fresh) : NULL;
 	if (row->kind == STMT_PREPARE && !st) {
 		step->substitute = SUB_LAID;
-		step->target = sql_stmt_new(w->s, w->text, w->e, row);
+		step->target = prepare_stmt(w->s, w->text, w->e, row);
 		name_changes(w, row->name, step->target);
 	} else if (row->kind == STMT_EXECUTE && st) {
 		step->target = stmt_retain(st);
@@ -178,6 +179,16 @@ static bool step_laid(struct rewrite *w, const struct stmt_effects *row, struct 
 		w->n_changes = 0;
 	}
 	return true;
+}
+
+/* What settings are when it runs, in a statement of ours ahead of it. */
+static void step_asks(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
+{
+	size_t before = buf_len(&w->out);
+
+	step->asks = learn_written(w->s, w->e, row, &w->out);
+	buf_u8(&w->out, ';');
+	note_shift(w->s, (uint32_t)buf_len(&w->out), (int32_t)(buf_len(&w->out) - before));
 }
 
 static void step_prepare(struct rewrite *w, const struct stmt_effects *row, struct query_step *step)
@@ -193,7 +204,7 @@ static void step_prepare(struct rewrite *w, const struct stmt_effects *row, stru
 			abort();
 		return;
 	}
-	st = sql_stmt_new(w->s, w->text, w->e, row);
+	st = prepare_stmt(w->s, w->text, w->e, row);
 	if (set_has(&w->s->backend->prepared, st) || w->s->backend->status == 'E') {
 		/* There already, for another client or an earlier life of this name. In a failed transaction the statement goes as it is. */
 		if (w->s->backend->status == 'E')
@@ -203,6 +214,8 @@ static void step_prepare(struct rewrite *w, const struct stmt_effects *row, stru
 		if (step->substitute)
 			step->target = stmt_retain(st);
 	} else {
+		if (prepare_is_late(st))
+			step_asks(w, row, step);
 		step_renamed(w, row, step, st);
 	}
 	if (step->substitute && !(step->name = strdup(row->name)))
@@ -499,7 +512,7 @@ static void row_begins(struct session *s)
 {
 	struct query_step *step = s->query.steps ? &s->query.steps[s->query.row] : NULL;
 
-	s->query.swallow_rows = step && step->rows_ours;
+	s->query.swallow_rows = step && (step->rows_ours || step->asks);
 }
 
 static enum session_verdict query_with_effects(struct session *s, const struct client_message *m, const struct effects *e)
@@ -509,7 +522,7 @@ static enum session_verdict query_with_effects(struct session *s, const struct c
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
-	if (!sequence_asked(s, rules_kinds(s, e)) || (views_shown(s, e) && !views_ready(s)))
+	if (!sequence_asked(s, rules_kinds(s, e)) || (views_shown(s, e) && !views_ready(s)) || learn_prepare(s, e, NULL))
 		return SESSION_HOLD;
 	query_clear(s);
 	if (e->n && needs_rewrite(s, e))

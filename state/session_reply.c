@@ -582,6 +582,12 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	if (!e || row >= e->n)
 		return verdict;
 	step = s->query.steps ? &s->query.steps[row] : NULL;
+	if (step && step->asks) { /* what goes ahead of it */
+		settings_release(step->asks);
+		step->asks = NULL;
+		s->query.swallow_rows = step->rows_ours;
+		return REPLY_SWALLOW;
+	}
 	if (s->query.extra_left) { /* what came after a RESET ALL of ours */
 		s->query.extra_left--;
 	} else {
@@ -599,7 +605,7 @@ static enum reply_verdict query_complete(struct session *s, const struct client_
 	while (++row < e->n && row < 64 && e->more_of_same >> row & 1)
 		;
 	s->query.row = row;
-	s->query.swallow_rows = s->query.steps && row < e->n && s->query.steps[row].rows_ours;
+	s->query.swallow_rows = s->query.steps && row < e->n && (s->query.steps[row].rows_ours || s->query.steps[row].asks);
 	return verdict;
 }
 
@@ -650,6 +656,20 @@ static bool executes_prepared(const struct session *s)
 	return s->query.steps && s->query.row < s->query.n_steps && s->query.steps[s->query.row].returns_rows;
 }
 
+static enum reply_verdict query_row(struct session *s, const struct client_message *m)
+{
+	const struct query_step *step = s->query.steps && s->query.row < s->query.n_steps ? &s->query.steps[s->query.row] : NULL;
+
+	if (!s->query.swallow_rows)
+		return REPLY_FORWARD;
+	if (step && step->asks) {
+		if (m->have < m->len)
+			return REPLY_WHOLE;
+		learn_row(s, step->asks, m->body, m->len);
+	}
+	return REPLY_SWALLOW;
+}
+
 static enum reply_verdict in_query(struct session *s, const struct client_message *m, uint32_t *events)
 {
 	switch (m->type) {
@@ -660,7 +680,7 @@ static enum reply_verdict in_query(struct session *s, const struct client_messag
 			described(s->query.steps[s->query.row].target, false, s, m);
 		return s->query.swallow_rows ? REPLY_SWALLOW : REPLY_FORWARD;
 	case 'D':
-		return s->query.swallow_rows ? REPLY_SWALLOW : REPLY_FORWARD;
+		return query_row(s, m);
 	case 'I':
 	case 'V':
 	case 'd':
@@ -728,6 +748,8 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 		barrier_passed(s, events);
 	if (m->type == 'C' && p && p->substitute == SUB_DISCARD_ALL)
 		discard_portal(s, p->name);
+	if (m->type == 'C' && p && p->own)
+		prepare_undo(s, p);
 	pop(s);
 	return verdict;
 }
@@ -835,6 +857,8 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 	}
 	if (!ours || verdict == REPLY_BROKEN)
 		return verdict;
+	if (!s->backend->owed.count) /* it may have come behind what was waited for */
+		barrier_passed(s, events);
 	if (s->task && !s->task_alone && !s->backend->owed.count)
 		task_finish(s, events);
 	return REPLY_SWALLOW;

@@ -88,6 +88,16 @@ static void so_it_is_where_a_savepoint_took_back_that_its_setting_was_the_sessio
 	client_says(&w, 0, "B::s|E:|S|Q:SHOW search_path", "2 D(b) C(SELECT 1) Z(I) T D(a) C(SHOW) Z(I)");
 }
 
+static void a_prepare_in_the_text_that_sets_it_is_prepared_elsewhere_as_it_ran(void **state)
+{
+	client_says(&w, 0, "Q:SET search_path = 'a'; PREPARE s AS SELECT parsed; SET search_path = 'b'; PREPARE t AS SELECT parsed; SELECT nothing",
+		    "C(SET) C(PREPARE) C(SET) C(PREPARE) T D( nothing) C(SELECT 1) Z(I)");
+	client_says(&w, 1, "Q:PREPARE s AS SELECT parsed", "C(PREPARE) Z(I)");
+	w.prefer = 1;
+	client_says(&w, 0, "Q:EXECUTE s; EXECUTE t", "T D(a) C(SELECT 1) T D(b) C(SELECT 1) Z(I)");
+	client_says(&w, 1, "Q:EXECUTE s", "T D(default) C(SELECT 1) Z(I)");
+}
+
 static void a_duplicate_name_is_refused_under_the_name_that_was_said(void **state)
 {
 	client_says(&w, 0, "P:s:SELECT 1|P:t:SELECT 1|S", "1 1 Z(I)");
@@ -221,6 +231,7 @@ int main(void)
 		T(a_described_statement_is_prepared_anew_only_with_the_same_result),
 		T(it_is_parsed_elsewhere_under_the_settings_of_its_own_parse),
 		T(so_it_is_where_a_savepoint_took_back_that_its_setting_was_the_sessions_own),
+		T(a_prepare_in_the_text_that_sets_it_is_prepared_elsewhere_as_it_ran),
 		T(a_duplicate_name_is_refused_under_the_name_that_was_said),
 		T(a_parse_that_failed_or_was_skipped_leaves_no_name),
 		T(names_given_and_closed_in_a_skipped_batch_end_as_they_were),
