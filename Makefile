@@ -27,7 +27,7 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench bench-tenants fuzz unit replay pg red san sim regress sim versions contract differential
+.PHONY: all help clean deps check test demo bench bench-tenants instructions fuzz unit replay pg red san sim regress sim versions contract differential
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -117,11 +117,12 @@ san: ## units, corpora and the tests that stress most, under AddressSanitizer an
 deps: ## install what is missing on Debian 12, as root or with sudo
 	@tests/deps.sh
 
-test: ## all tests, what they need installed: check, sim, pg, red, fuzz and differential for a short while, san
-	@tests/deps.sh build test fuzz
+test: ## all tests, what they need installed: check, sim, instructions, pg, red, fuzz and differential for a short while, san
+	@tests/deps.sh build test fuzz instructions
 	@$(MAKE) --no-print-directory DEV=1 all
 	@$(MAKE) --no-print-directory DEV=1 check
 	@$(MAKE) --no-print-directory DEV=1 sim
+	@$(MAKE) --no-print-directory DEV=1 instructions
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory DEV=1 san
 	@$(MAKE) --no-print-directory DEV=1 red
@@ -138,6 +139,11 @@ bench: ## CPU, throughput, latency, calls, memory beside PgBouncer's (WORKLOADS 
 	@tests/deps.sh build bench
 	@$(MAKE) --no-print-directory all $(BENCH)
 	@/usr/bin/python3 -B tests/bench/bench.py $(if $(WRITE),--write)
+
+instructions: ## user instructions a request under callgrind, held against tests/bench/instructions.txt (WRITE=1: into it; PROFILE=25: by function)
+	@tests/deps.sh build instructions
+	@$(MAKE) --no-print-directory all $(BENCH)
+	@/usr/bin/python3 -B tests/bench/instructions.py $(if $(WRITE),--write)
 
 regress: ## PostgreSQL's own regression suite directly and through pgporter, compared (WRITE=1: figures into docs/regress.md)
 	@tests/deps.sh build regress

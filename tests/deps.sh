@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing on Debian 12 (as root, or with sudo), by groups: build test demo bench fuzz, and django: what the
-# demo falls back on where PyPI can't be reached, and regress. Without arguments: the first five. Says nothing when nothing is missing.
+# demo falls back on where PyPI can't be reached, regress and instructions. Without arguments: the first five. Says nothing when nothing is missing.
 set -eu
 
 want() {
@@ -9,11 +9,12 @@ want() {
 	test) echo libcmocka-dev postgresql postgresql-contrib python3 python3-pytest python3-psycopg openssl ;;
 	demo) echo postgresql python3 python3-venv ;;
 	bench) echo postgresql python3 pgbouncer openssl strace dpkg-dev libc-ares-dev ;;
+	instructions) echo python3 valgrind libc6-dbg ;;
 	regress) echo postgresql libpq-dev python3 ;;
 	# The sanitizers' runtime is only recommended by clang, and its name carries the version.
 	fuzz) echo clang "libclang-rt-$(clang_version)-dev" libc6-dev ;;
 	django) echo python3-django python3-psycopg2 python3-psycopg ;;
-	*) echo "deps.sh: no group $1: build test demo bench fuzz regress django" >&2; exit 2 ;;
+	*) echo "deps.sh: no group $1: build test demo bench fuzz instructions regress django" >&2; exit 2 ;;
 	esac
 }
 
