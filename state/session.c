@@ -273,7 +273,7 @@ void session_txn_reset(struct session *s)
 	settings_release(s->txn.locals);
 	s->txn.locals = NULL;
 	watch_let_go(s);
-	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.base_unknown = s->txn.ended = s->txn.error = false;
+	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.unsure = s->txn.base_unknown = s->txn.ended = s->txn.error = false;
 	s->txn.outcome = 0;
 	s->txn.observe = 0;
 }

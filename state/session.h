@@ -216,6 +216,7 @@ struct session {
 		bool defined;	/* the catalogue may have changed: told when the transaction is over */
 		bool uncertain; /* the text does not tell what is left: ask */
 		bool local_unknown; /* a SET LOCAL whose value the text doesn't tell */
+		bool unsure;	/* of the settings touched some may not have been, or can't be set at all */
 		bool base_unknown; /* a function may have RESET what came with the startup packet */
 		bool error;	/* an error was seen since the last ReadyForQuery in idle */
 		bool defaults;	/* ALTER ROLE/DATABASE … SET: others start with it when it is committed */

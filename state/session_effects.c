@@ -233,6 +233,7 @@ static void settings_touched(struct session *s, const struct stmt_effects *row, 
 		}
 		session_touch(s, lower);
 		s->txn.uncertain = true;
+		s->txn.unsure |= !t->surely;
 		if (!t->surely && settings_get(s->base, lower)) {
 			s->txn.base_unknown = true;
 			reset_possible(s);

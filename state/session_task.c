@@ -152,11 +152,13 @@ void task_prepare(struct session *s, struct stmt *st)
 	task_sent(s);
 }
 
-/* To a value that is not the client's own. PostgreSQL does not say it of custom ones. */
-static bool may_be_reset(const struct session *s, const char *name)
+/* It may have been reset to a value that is not the client's own, or never have been set, nor may be. PostgreSQL does not say it of
+ * custom ones. */
+static bool may_not_be_set(const struct session *s, const char *name)
 {
-	return s->txn.base_unknown && settings_get(s->base, name) && !strchr(name, '.') && strcmp(name, "role") &&
-	       strcmp(name, "session_authorization");
+	if (strchr(name, '.') || !strcmp(name, "role") || !strcmp(name, "session_authorization"))
+		return false;
+	return (s->txn.base_unknown && settings_get(s->base, name)) || (s->txn.unsure && !settings_get(s->backend->have, name));
 }
 
 static void put_if_set(struct buf *q, const char *name)
@@ -176,7 +178,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
 		sql_put_literal(q, s->txn.names[i]);
-		if (may_be_reset(s, s->txn.names[i])) {
+		if (may_not_be_set(s, s->txn.names[i])) {
 			put_if_set(q, s->txn.names[i]);
 		} else {
 			buf_text(q, ",pg_catalog.current_setting(");

@@ -12,7 +12,7 @@ void watch_sent(struct session *s, const struct stmt_effects *row)
 	for (size_t i = 0; i < row->n_touched; i++)
 		if (row->touched[i].name && !row->touched[i].local) {
 			session_touch(s, row->touched[i].name);
-			s->txn.uncertain = true;
+			s->txn.uncertain = s->txn.unsure = true;
 		}
 }
 

@@ -190,3 +190,19 @@ def test_statements_that_refuse_a_transaction(s):
     a.q("VACUUM big")
     a.q("ROLLBACK")
     a.q("SHOW search_path")
+
+
+@scenario("opaque statements")
+def test_what_can_t_be_set_is_not_carried(s):
+    """Nor is it asked for where only others may read it."""
+    a = s.client("a", application_name="from the start")
+    for name in ("shared_buffers", "data_directory"):
+        for sql in ("DO $$BEGIN PERFORM set_quietly('%s', '1'); EXCEPTION WHEN OTHERS THEN NULL; END$$", "SELECT set_quietly('%s', '1')",
+                    "CALL commits_midway('%s', 'mid', 'rolled back')"):
+            a.q(sql % name)
+            a.q("SELECT v FROM t")
+            a.x(sql % name)
+            a.parse("", "SELECT nothing").bind().execute().parse("", sql % name).bind().execute().sync().go()
+            a.q("BEGIN; %s" % sql % name)
+            a.q("ROLLBACK")
+            a.q("SHOW application_name")
