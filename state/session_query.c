@@ -20,11 +20,13 @@ void put_renamed(struct buf *out, const char *text, size_t len, uint32_t name_at
 struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effects *e, const struct stmt_effects *row,
 			  const struct settings *at_parse)
 {
-	/* Where the statement is one of several, only its own text is kept, with effects of its own. */
-	const struct effects *own = row->at || e->n > 1 ? session_effects_of(s, text + row->at, row->len) :
-							  effects_retain(e);
-	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)text + row->at, .tail_len = row->len,
-				.name_at = row->name_at - row->at, .name_len = row->name_len, .at_parse = at_parse,
+	/* PostgreSQL keeps the whole text. Where the statement is one of several, only its own is kept, with effects of its own. */
+	bool alone = e->n == 1;
+	const char *own_text = alone ? text : text + row->at;
+	size_t from = alone ? 0 : row->at, own_len = alone ? strlen(text) : row->len;
+	const struct effects *own = alone ? effects_retain(e) : session_effects_of(s, own_text, own_len);
+	struct stmt_key key = { .from_sql = true, .tail = (const uint8_t *)own_text, .tail_len = own_len,
+				.name_at = row->name_at - (uint32_t)from, .name_len = row->name_len, .at_parse = at_parse,
 				.generation = *s->generation, .owner = s->txn.local_unknown ? s->serial : 0,
 				.pool = s->counters };
 	static const struct edit plainly;
@@ -32,11 +34,11 @@ struct stmt *sql_stmt_new(struct session *s, const char *text, const struct effe
 	struct stmt *st;
 
 	if (row->n_places) {
-		edit_put(s, text, row->at, row->at + row->len, row, &plainly, &tail);
+		edit_put(s, text, from, from + own_len, row, &plainly, &tail);
 		key.tail = buf_head(&tail);
 		key.tail_len = buf_len(&tail);
-		key.given = (const uint8_t *)text + row->at;
-		key.given_len = row->len;
+		key.given = (const uint8_t *)own_text;
+		key.given_len = own_len;
 	}
 	st = stmt_intern(s->store->stmts, &key, own);
 	if (!st->watched)

@@ -37,6 +37,23 @@ def test_protocol_and_sql(s):
 
 
 @scenario("own views")
+def test_the_whole_text_is_shown(s):
+    a = s.client("a")
+    a.q("PREPARE q1 AS SELECT 1;")
+    a.q("/* before */ PREPARE q2(text) AS\n\tSELECT $1 ; -- behind")
+    a.q("/* before */ PREPARE q3 AS SELECT set_config('search_path', NULL, true);")
+    a.x("  PREPARE q4 AS SELECT 4 ;")
+    a.q(MINE)
+    for sql in ("EXECUTE q1;", "EXECUTE q2('two') -- behind", "EXECUTE q3", "EXECUTE q4"):
+        a.q(sql)
+        a.x(sql)
+    a.q("PREPARE q2 AS SELECT 2;")
+    a.q("DEALLOCATE q2;")
+    a.q("PREPARE q2 AS SELECT 2;")
+    a.q(MINE)
+
+
+@scenario("own views")
 def test_of_two_clients(s):
     a, b = s.client("a"), s.client("b")
     for client, text in ((a, "SELECT 1"), (b, "SELECT 2")):
