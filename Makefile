@@ -85,7 +85,8 @@ sim: $(BUILD)/sim ## sessions, pools and backends against a model of PostgreSQL:
 	@$(BUILD)/sim $(wildcard tests/sim/seeds/*.txt)
 	@$(BUILD)/sim --seed $(or $(SIM_SEED),1) --count $(SIM_COUNT)
 
-PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
+# Two processes, each with a PostgreSQL of its own and whole files to play.
+PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider -n 2 --dist loadfile
 
 pg: all ## real PostgreSQL and real drivers: the same scenario directly and through pgporter
 	@PGPORTER=$(abspath $(BUILD)/pgporter) $(PYTEST) tests/pg

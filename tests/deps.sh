@@ -6,7 +6,7 @@ set -eu
 want() {
 	case $1 in
 	build) echo gcc libc6-dev make pkgconf libevent-dev libssl-dev libxxhash-dev libpg-query-dev libprotobuf-c-dev ;;
-	test) echo libcmocka-dev postgresql postgresql-contrib python3 python3-pytest python3-psycopg openssl ;;
+	test) echo libcmocka-dev postgresql postgresql-contrib python3 python3-pytest python3-pytest-xdist python3-psycopg openssl ;;
 	demo) echo postgresql python3 python3-venv ;;
 	bench) echo postgresql python3 pgbouncer openssl strace dpkg-dev libc-ares-dev ;;
 	instructions) echo python3 valgrind libc6-dbg ;;

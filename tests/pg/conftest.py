@@ -19,19 +19,27 @@ def _interrupted(number, _frame):
     raise KeyboardInterrupt("signal %d" % number)
 
 
+def _is_worker(config):
+    """One of several processes, of pytest-xdist, each with servers of its own."""
+    return hasattr(config, "workerinput")
+
+
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, _interrupted)  # so that fixtures clean up
     signal.signal(signal.SIGHUP, _interrupted)
     config.addinivalue_line("markers", "row(name): the row of the session-state contract a test holds to")
-    if "ROW_RESULTS" in os.environ:
+    if "ROW_RESULTS" in os.environ and not _is_worker(config):
         config.pluginmanager.register(RowResults(os.environ["ROW_RESULTS"]))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         for mark in item.iter_markers("row"):
             assert mark.args[0] in rows.ROWS, "%s: no row %r" % (item.nodeid, mark.args[0])
             item.user_properties.append(("row", mark.args[0]))
+    if _is_worker(config):  # files with many tests first, so that all workers come to an end together
+        size = collections.Counter(item.path for item in items)
+        items.sort(key=lambda item: -size[item.path])
 
 
 class RowResults:

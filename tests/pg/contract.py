@@ -62,7 +62,8 @@ def play(folder, quick):
         env = {**os.environ, "PG_BIN": folder, "ROW_RESULTS": results.name, "MIX_SECONDS": "1"}
         if quick:
             env["NOISE"] = "own"
-        command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-m", "row", HERE]
+        command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile",
+                   "--tb=short", "-m", "row", HERE]
         code = subprocess.run(command + (["-k", "not extended"] if quick else []), env=env).returncode
         text = results.read()
         return (json.loads(text) if text else {}), code

@@ -194,24 +194,42 @@ class Scene:
 
 
 class Dirt(rawpg.Conn):
-    """A stranger. What it is told matters to nobody here; that it is served does."""
+    """A stranger. What it is told matters to nobody here; that it is served does: all it asks in a visit goes in one flight."""
+
+    asked, custom = 0, 1
 
     def q(self, sql):
-        return self.query(sql).go()
+        self.asked += 1
+        return self.query(sql)
+
+    def sync(self):
+        self.asked += 1
+        return super().sync()
+
+    def served(self):
+        asked, self.asked = self.asked, 0
+        return self.go(asked)
 
 
 def _settings(c, rng):
     for sql in rng.sample([
             "SET search_path = s5, pg_catalog", "SET TimeZone = 'Asia/Tokyo'", "SET DateStyle = 'German, DMY'",
-            "SET application_name = 'a stranger'", "SET my.a = 'a stranger''s'", "SET my.b = 'a stranger''s'",
-            "SET app.tenant = 'b'", "SET statement_timeout = 54321", "SET IntervalStyle = 'sql_standard'",
+            "SET application_name = 'a stranger'", "SET statement_timeout = 54321", "SET IntervalStyle = 'sql_standard'",
             "SET extra_float_digits = -5", "SET bytea_output = 'escape'", "SET work_mem = '7MB'",
             "SET client_encoding = 'LATIN1'", "SET standard_conforming_strings = off",
             "SET default_transaction_isolation = 'repeatable read'", "SET lock_timeout = '54s'",
             "SET client_min_messages = 'warning'; SET lc_messages = 'C'",
+            "BEGIN; SET LOCAL search_path = s4; COMMIT"], 3) + ["SET search_path = s5, public"]:
+        c.q(sql)
+    if rng.random() < c.custom:
+        _custom(c, rng)
+
+
+def _custom(c, rng):
+    for sql in rng.sample([
+            "SET my.a = 'a stranger''s'", "SET my.b = 'a stranger''s'", "SET app.tenant = 'b'",
             "SELECT set_config('my.a', 'computed', false)",
-            "BEGIN; SET search_path = s4; SET my.c = 'gone'; ROLLBACK",
-            "BEGIN; SET LOCAL search_path = s4; COMMIT"], 5) + ["SET search_path = s5, public", "SET my.a = 'dirt'"]:
+            "BEGIN; SET search_path = s4; SET my.c = 'gone'; ROLLBACK"], 2) + ["SET my.a = 'dirt'"]:
         c.q(sql)
 
 
@@ -222,14 +240,14 @@ def _roles(c, rng):
 
 def _prepared(c, rng):
     for name in ("p1", "p2"):
-        c.close_("S", name).parse(name, "SELECT 'a stranger''s %s'::text" % name).bind("", name).execute().sync().go()
+        c.close_("S", name).parse(name, "SELECT 'a stranger''s %s'::text" % name).bind("", name).execute().sync()
     c.q("DEALLOCATE ALL")
     c.q("PREPARE p1 AS SELECT 'a stranger''s'::text AS dirt")
     c.q(rng.choice(["EXECUTE p1", "DEALLOCATE p1; PREPARE p1 AS SELECT 1", "PREPARE p2(int) AS SELECT $1 + 1000"]))
 
 
 def _unnamed(c, rng):
-    c.parse("", "SELECT 'a stranger''s unnamed'::text AS v").bind("").sync().go()
+    c.parse("", "SELECT 'a stranger''s unnamed'::text AS v").bind("").sync()
 
 
 def _temp(c, rng):
@@ -283,8 +301,9 @@ class Noise:
         self.conns, self.pressing = {}, {}
         self.reset("")
 
-    def reset(self, seed, kinds=()):
-        self.rng = random.Random(seed)
+    def reset(self, seed, kinds=(), custom=1):
+        """custom: in how many of the visits that dirty settings custom ones are among them; each costs whoever comes next a new backend."""
+        self.rng, self.custom = random.Random(seed), custom
         self.kinds = list(kinds) or sorted(KINDS)
         self.turn = 0
 
@@ -322,8 +341,10 @@ class Noise:
                 chosen.append("settings")
             if "sequences" in self.kinds and "sequences" not in chosen:
                 chosen.append("sequences")
+            conn.custom = self.custom
             for kind in chosen:
                 KINDS[kind](conn, self.rng)
+            conn.served()
         except (rawpg.Deadline, rawpg.Gone) as why:
             self.forget()
             raise Silent("a stranger was not served though the pool has a free backend: %s" % why) from None
@@ -385,13 +406,13 @@ class Stage:
             self.direct[key] = scene.transcript
         return self.direct[key]
 
-    def play(self, play, pool, kinds=(), args=()):
+    def play(self, play, pool, kinds=(), args=(), custom=1):
         """Plays a scenario in both places and fails with the difference."""
         expected = self.expected(play, args)
         if pool not in self.noise:
             self.noise[pool] = Noise(self.pooler, pool)
         noise = self.noise[pool]
-        noise.reset(play.__name__, kinds)
+        noise.reset(play.__name__, kinds, custom)
         self.cluster.tidy()
         scene = self._scene(self.pooler, self.pooler.database(pool), noise, pool)
         try:
@@ -451,6 +472,7 @@ def _expected(row, name, pool):
 def scenario(row, need=1, pools=None, args=None, noise=()):
     """Makes a test of a scenario; args: a dict of id -> tuple of further arguments, one test each; noise: of these kinds only."""
     kinds = rows.ROWS[row] if NOISE_OWN else noise
+    custom = 1 if NOISE_OWN or row == "custom GUC unset" else 0.35
 
     def decorate(play):
         cases = args or {"": ()}
@@ -462,7 +484,7 @@ def scenario(row, need=1, pools=None, args=None, noise=()):
         @pytest.mark.row(row)
         @pytest.mark.parametrize("pool, case", params)
         def test(stage, pool, case):
-            stage.play(play, pool, kinds, case)
+            stage.play(play, pool, kinds, case, custom)
         test.__doc__ = play.__doc__
         test.__name__ = play.__name__
         return test

@@ -71,14 +71,29 @@ def command_as_user(command, die_with_us=True):
     return wrap + ["--"] + command if len(wrap) > 1 else command
 
 
+MEMORY = "/dev/shm"
+MEMORY_FREE = 2 << 30  # for data in memory; some containers give next to none
+
+
 class Workspace:
-    """A folder the unprivileged user owns, removed at exit."""
+    """A folder the unprivileged user owns, removed at exit; and one in memory, where there is room."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="pgporter-")
-        os.chmod(self.path, 0o755)
-        self.own(self.path)
+        self.path = self.data = self._new(None)
+        if os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free >= MEMORY_FREE:
+            self.data = self._new(MEMORY)
         atexit.register(self.remove)
+
+    def _new(self, where):
+        path = tempfile.mkdtemp(prefix="pgporter-", dir=where)
+        os.chmod(path, 0o755)
+        return self.own(path)
+
+    def data_folder(self, name):
+        """For files without end, none of which is a program."""
+        path = os.path.join(self.data, name)
+        os.makedirs(path, exist_ok=True)
+        return self.own(path)
 
     def own(self, path):
         if USER:
@@ -105,7 +120,8 @@ class Workspace:
         return path
 
     def remove(self):
-        shutil.rmtree(self.path, ignore_errors=True)
+        for path in {self.path, self.data}:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Process:
@@ -301,14 +317,14 @@ class Cluster:
 
     def __init__(self, space, settings=None, hba=""):
         self.space = space
-        self.data = space.folder("data")
+        self.data = space.data_folder("data")
         self.sockets = space.folder("pg")
         self.bin = _pg_bin()
         self.port = free_port()
         subprocess.run(command_as_user([
             os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C", "--no-sync"]), check=True, cwd="/", stdout=subprocess.DEVNULL)
-        space.write("data/pg_hba.conf", HBA + hba)
+        space.write(os.path.join(self.data, "pg_hba.conf"), HBA + hba)
         self.command = [os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
                         "-h", "127.0.0.1"]
         for name, value in {**SETTINGS, **(settings or {})}.items():
