@@ -32,6 +32,8 @@ DATABASES = {"core": "regression", "plpgsql": "pl_regression"}
 POOLS = {"direct": None, "parallel": 24, "serial": 2}
 EXPLAINED = os.path.join(ROOT, "docs", "regress.md")
 SETUP = ["test_setup"]
+# In C, and they keep something in the server process: what an operator has to name (docs/pinning.md).
+IN_C = ("check_primary_key", "check_foreign_key", "ttdummy", "set_ttdummy")
 
 
 def users(folder):
@@ -79,7 +81,8 @@ class Run:
             return self.all(place, program, place.pg_port)
         process, port = place.pooler("pgporter", {
             "pool_mode": "transaction", "default_pool_size": self.pool, "max_client_conn": 200, "log_connections": 0,
-            "log_disconnections": 0, "log_stats": 0, "admin_users": "postgres", "query_wait_timeout": 600},
+            "log_disconnections": 0, "log_stats": 0, "admin_users": "postgres", "query_wait_timeout": 600,
+            "state_functions": ", ".join(name + ":session_state" for name in IN_C)},
             "* = host=127.0.0.1 port=%d" % place.pg_port, users(place.path("suites")))
         self.all(place, program, port)
         self.note = "%d visits of strangers" % self.rounds
