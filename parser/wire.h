@@ -46,4 +46,19 @@ static inline enum wire_result wire_head(const uint8_t *buf, size_t len, uint32_
 	return WIRE_OK;
 }
 
+/* The same where only a message that is whole is of use: one is at the beginning, and its body behind its head. Of any type. */
+static inline bool wire_whole(const uint8_t *buf, size_t len, uint32_t body_max, struct wire_head *head)
+{
+	uint32_t claim;
+
+	if (len < WIRE_HEAD)
+		return false;
+	claim = be32(buf + 1);
+	if (claim < 4 || claim - 4 > body_max || claim > len - 1)
+		return false;
+	head->type = (char)buf[0];
+	head->body_len = claim - 4;
+	return true;
+}
+
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "parser/reader.h"
+#include "parser/wire.h"
 #include "state/session_internal.h"
 
 enum {
@@ -419,29 +420,33 @@ static bool ahead_message(struct ahead *a, char type, const uint8_t *body, size_
 	}
 }
 
-/* The bytes hold whole messages first. False where they don't begin with one more. */
-static bool next_message(const uint8_t *bytes, size_t len, size_t *at, char *type, const uint8_t **body, size_t *body_len)
-{
-	uint32_t claim;
+/* Messages that have come, and the one at hand. */
+struct batch {
+	const uint8_t *bytes;
+	size_t len, at;
+	char type;
+	const uint8_t *body;
+	size_t body_len;
+};
 
-	if (len - *at < 5)
+/* False where no more is whole. */
+static bool next_in(struct batch *b)
+{
+	struct wire_head head;
+
+	if (!wire_whole(b->bytes + b->at, b->len - b->at, UINT32_MAX, &head))
 		return false;
-	claim = be32(bytes + *at + 1);
-	if (claim < 4 || len - *at - 1 < claim)
-		return false;
-	*type = (char)bytes[*at];
-	*body = bytes + *at + 5;
-	*body_len = claim - 4;
-	*at += 1 + claim;
+	b->type = head.type;
+	b->body = b->bytes + b->at + WIRE_HEAD;
+	b->body_len = head.body_len;
+	b->at += WIRE_HEAD + head.body_len;
 	return true;
 }
 
 const struct settings *session_knows(struct session *s, const uint8_t *bytes, size_t len)
 {
+	struct batch b = { .bytes = bytes, .len = len };
 	struct ahead a;
-	const uint8_t *body;
-	size_t at = 0, body_len;
-	char type;
 
 	if (!s->carry || unset_ignored(s))
 		return NULL;
@@ -449,8 +454,8 @@ const struct settings *session_knows(struct session *s, const uint8_t *bytes, si
 	if (!s->counters->custom_names)
 		return s->custom.allowed;
 	a = (struct ahead){ .s = s, .open = s->begin.held };
-	for (int n = 0; n < AHEAD_MESSAGES && next_message(bytes, len, &at, &type, &body, &body_len); n++)
-		if (!ahead_message(&a, type, body, body_len))
+	for (int n = 0; n < AHEAD_MESSAGES && next_in(&b); n++)
+		if (!ahead_message(&a, b.type, b.body, b.body_len))
 			break;
 	while (a.n_parsed)
 		effects_release(a.parsed[--a.n_parsed].effects);
@@ -505,19 +510,6 @@ static void unnamed_is_begin(struct session *s, const uint8_t *tail, size_t len)
 	u->effects = session_effects_of(s, (const char *)tail, strlen((const char *)tail));
 	u->watched = watch_seen(s);
 	u->substitute = SUB_NONE;
-}
-
-struct batch {
-	const uint8_t *bytes;
-	size_t len, at;
-	char type;
-	const uint8_t *body;
-	size_t body_len;
-};
-
-static bool next_in(struct batch *b)
-{
-	return next_message(b->bytes, b->len, &b->at, &b->type, &b->body, &b->body_len);
 }
 
 /* Bind of the unnamed statement and portal, without values. */

@@ -10,12 +10,6 @@ static bool plain_tag(const uint8_t *body, size_t len)
 	return len && !body[len - 1] && *body != 'N';
 }
 
-/* Nothing but the rest of this transaction depends on how statements end. */
-static bool tags_ignored(const struct session *s)
-{
-	return !effects_tags_matter(s);
-}
-
 /* Is this the whole answer (ANSWERED), a part of it (PART), or something to be looked at (OTHER)? */
 enum plain { OTHER, PART, ANSWERED };
 
@@ -29,7 +23,7 @@ static enum plain plain_query(const struct session *s, char type, const uint8_t 
 	case 'I':
 		return PART;
 	case 'C':
-		return tags_ignored(s) && plain_tag(body, len) ? PART : OTHER;
+		return !effects_tags_matter(s) && plain_tag(body, len) ? PART : OTHER;
 	default:
 		return OTHER;
 	}
@@ -47,7 +41,7 @@ static enum plain plain_execute(const struct session *s, const struct owed *o, c
 	case 'I':
 	case 's':
 		return o->portal || s->await_reply || s->await_copy_end || s->backend->copy_in || s->backend->copy_both ||
-		       !tags_ignored(s) ? OTHER : ANSWERED;
+		       effects_tags_matter(s) ? OTHER : ANSWERED;
 	default:
 		return OTHER;
 	}
@@ -79,21 +73,18 @@ static enum plain plain_reply(const struct session *s, const struct owed *o, cha
 size_t session_plain_replies(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max)
 {
 	struct ledger *l = &s->backend->owed;
+	struct wire_head head;
 	size_t at = 0;
 
 	if (s->through || s->task)
 		return 0;
-	while (l->count && len - at >= WIRE_HEAD) {
+	while (l->count && wire_whole(bytes + at, len - at, body_max, &head)) {
 		struct owed *o = ledger_head(l);
-		uint32_t claim = be32(bytes + at + 1);
-		enum plain plain;
+		enum plain plain = o->ours || o->flight ? OTHER : plain_reply(s, o, head.type, bytes + at + WIRE_HEAD, head.body_len);
 
-		if (o->ours || o->flight || claim < 4 || claim - 4 > body_max || claim > len - at - 1)
-			break;
-		plain = plain_reply(s, o, (char)bytes[at], bytes + at + WIRE_HEAD, claim - 4);
 		if (plain == OTHER)
 			break;
-		at += 1 + claim;
+		at += WIRE_HEAD + head.body_len;
 		if (plain == ANSWERED)
 			owed_pop(s);
 	}
@@ -146,18 +137,14 @@ static bool plain_message(struct session *s, char type, const uint8_t *body, siz
 size_t session_plain_messages(struct session *s, const uint8_t *bytes, size_t len, uint32_t body_max)
 {
 	struct backend *b = s->backend;
+	struct wire_head head;
 	size_t at = 0;
 
 	if (!b || !b->batch || !s->carry || s->bound || s->portals || !session_goes_on(s))
 		return 0;
-	while (len - at >= WIRE_HEAD && !s->await_ready) {
-		uint32_t claim = be32(bytes + at + 1);
-
-		if (claim < 4 || claim - 4 > body_max || claim > len - at - 1 ||
-		    !plain_message(s, (char)bytes[at], bytes + at + WIRE_HEAD, claim - 4))
-			break;
-		at += 1 + claim;
-	}
+	while (!s->await_ready && wire_whole(bytes + at, len - at, body_max, &head) &&
+	       plain_message(s, head.type, bytes + at + WIRE_HEAD, head.body_len))
+		at += WIRE_HEAD + head.body_len;
 	buf_add(b->out, bytes, at);
 	return at;
 }

@@ -17,12 +17,7 @@ void ledger_flush_invented(struct session *s)
 	}
 }
 
-/* What was invented after this reply is written by session_reply_done(), when the reply itself has gone. */
-static void pop(struct session *s)
-{
-	owed_pop(s);
-}
-
+/* owed_pop() leaves what was invented after a reply to this: the reply itself goes first. */
 void session_reply_done(struct session *s)
 {
 	if (s->backend && s->backend->owed.count && ledger_head(&s->backend->owed)->kind == OWED_INVENTED)
@@ -750,7 +745,7 @@ static enum reply_verdict execute_done(struct session *s, struct owed *o, const 
 		discard_portal(s, p->name);
 	if (m->type == 'C' && p && p->own)
 		prepare_undo(s, p);
-	pop(s);
+	owed_pop(s);
 	return verdict;
 }
 
@@ -809,15 +804,15 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 	switch ((enum owed_kind)o->kind) {
 	case OWED_PARSE:
 		if (m->type == '1')
-			verdict = REPLY_FORWARD, pop(s);
+			verdict = REPLY_FORWARD, owed_pop(s);
 		break;
 	case OWED_BIND:
 		if (m->type == '2')
-			verdict = REPLY_FORWARD, pop(s);
+			verdict = REPLY_FORWARD, owed_pop(s);
 		break;
 	case OWED_CLOSE:
 		if (m->type == '3')
-			verdict = REPLY_FORWARD, pop(s);
+			verdict = REPLY_FORWARD, owed_pop(s);
 		break;
 	case OWED_DESCRIBE_STMT:
 		if (m->type == 't')
@@ -825,14 +820,14 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 		if (m->type == 'T' || m->type == 'n') {
 			described(o->stmt, ours, s, m);
 			verdict = REPLY_FORWARD;
-			pop(s);
+			owed_pop(s);
 		}
 		break;
 	case OWED_DESCRIBE_PORTAL:
 		if (m->type == 'T' || m->type == 'n') {
 			described(o->stmt, ours, s, m);
 			verdict = REPLY_FORWARD;
-			pop(s);
+			owed_pop(s);
 		}
 		break;
 	case OWED_EXECUTE:

@@ -118,9 +118,28 @@ static void a_stream_gives_the_same_messages_wherever_it_is_cut(void **state)
 	buf_release(&b);
 }
 
+static void a_message_is_whole_when_its_last_byte_is_there_and_not_before(void **state)
+{
+	const uint8_t message[] = { 'Q', 0, 0, 0, 6, 'x', 0, 'S', 0, 0, 0, 4 }, bad[] = { 'Q', 0, 0, 0, 3, 0, 0 }, huge[] = { 'd', 255, 255, 255, 255, 0 };
+	struct wire_head head = { 0 };
+
+	for (size_t n = 0; n < 7; n++)
+		assert_false(wire_whole(message, n, UINT32_MAX, &head));
+	assert_true(wire_whole(message, 7, UINT32_MAX, &head));
+	assert_true(wire_whole(message, sizeof message, 2, &head));
+	assert_int_equal(head.type, 'Q');
+	assert_int_equal(head.body_len, 2);
+	assert_false(wire_whole(message, sizeof message, 1, &head));
+	assert_true(wire_whole(message + 7, 5, 0, &head));
+	assert_int_equal(head.body_len, 0);
+	assert_false(wire_whole(bad, sizeof bad, UINT32_MAX, &head));
+	assert_false(wire_whole(huge, sizeof huge, UINT32_MAX, &head));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_message_is_whole_when_its_last_byte_is_there_and_not_before),
 		cmocka_unit_test(every_short_prefix_asks_for_more),
 		cmocka_unit_test(the_body_need_not_be_there),
 		cmocka_unit_test(claims_below_their_own_size_are_bad),
