@@ -196,3 +196,14 @@ def test_a_prepare_of_the_extended_protocol_reads_its_literals_when_it_runs(s, t
         a.q("COMMIT")
         _elsewhere(b, c, lambda: a.q("EXECUTE x"))
         a.q("DEALLOCATE x")
+
+
+@scenario("roles", need=2, noise=NOISE)
+def test_parsed_where_a_role_was_the_session_s_own_again_until_that_was_taken_back(s):
+    a, b, c = (s.client(name) for name in "abc")
+    for sql in ("BEGIN", "SET LOCAL ROLE r1", "SAVEPOINT s", "SET LOCAL ROLE app", "ROLLBACK TO s", "SELECT current_user"):
+        a.q(sql)
+    a.parse("x", "SELECT current_user, 's1.t'::regclass").sync().go()
+    a.q("PREPARE y AS SELECT current_user, 's1.t'::regclass")
+    a.q("COMMIT")
+    _elsewhere(b, c, lambda: (_run("x")(a), a.q("EXECUTE y; SELECT current_user")))
