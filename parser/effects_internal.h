@@ -50,15 +50,26 @@ enum { SETTING_ROOM = 128 };
 bool effects_read_body(const char *code, size_t len, bool backslash, void (*found)(void *arg, const char *name, bool local),
 		       void *arg);
 
-/* effects_place.c: what the tree only says the beginning of, found by its tokens. location: of a call's name, or an item's first
- * token. False where what is there is not what was looked for. Places are in the whole text. */
-bool effects_find_call(const char *text, size_t len, bool backslash, int location, size_t *end); /* without arguments */
-/* The extent of an argument by place (from 0) or, where arguments are named, by name. */
-bool effects_find_argument(const char *text, size_t len, bool backslash, int location, size_t place, const char *name, size_t *at, size_t *end);
-/* Where an item of a SELECT's list ends. */
-bool effects_find_item(const char *text, size_t len, bool backslash, int location, size_t *end);
-/* Behind a function in FROM at `at`, its ROWS FROM and its WITH ORDINALITY: where an alias goes. */
-size_t effects_skip_from(const char *text, size_t len, bool backslash, size_t at, bool rows_from, bool ordinality);
+/* One statement while its tree is read. */
+struct reading {
+	struct held *held;
+	struct stmt_effects row;
+	const struct watch *watch; /* what the catalogue tells; NULL: nothing */
+	const char *text; /* the whole text */
+	size_t len;
+	unsigned lex_mode;
+	bool backslash;	  /* standard_conforming_strings is off */
+	bool lost;	  /* something in it can't be told for certain */
+	const void **todo; /* messages still to be looked at: the walk must not recurse */
+	size_t n_todo, cap_todo;
+};
+
+/* effects_place.c: notes the row's places (struct text_place). */
+/* The value of a set_config() whose name was just touched, if it may be NULL; plain: without casts that leave it as it is. */
+void effects_place_value(struct reading *r, const PgQuery__FuncCall *f, const PgQuery__Node *value, const PgQuery__Node *plain);
+void effects_place_channels(struct reading *r, const PgQuery__FuncCall *f); /* a call of pg_listening_channels(), if it is one */
+void effects_place_column_name(struct reading *r, const PgQuery__ResTarget *t);
+void effects_place_table_name(struct reading *r, const PgQuery__RangeFunction *f);
 
 /* The memory: texts that were parsed. */
 struct text_memory;

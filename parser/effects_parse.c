@@ -12,20 +12,6 @@ enum {
 	NAME_CUT = 60, /* a longer name may have been cut at 63 bytes, or a few less within a character */
 };
 
-/* One statement while its tree is read. */
-struct reading {
-	struct held *held;
-	struct stmt_effects row;
-	const struct watch *watch; /* what the catalogue tells; NULL: nothing */
-	const char *text; /* the whole text */
-	size_t len;
-	unsigned lex_mode;
-	bool backslash;	  /* standard_conforming_strings is off */
-	bool lost;	  /* something in it can't be told for certain */
-	const void **todo; /* messages still to be looked at: the walk must not recurse */
-	size_t n_todo, cap_todo;
-};
-
 struct held *held_new(void)
 {
 	struct held *h = calloc(1, sizeof *h);
@@ -116,22 +102,6 @@ static void touch(struct reading *r, const char *name, int param, bool local)
 	row->flags |= local ? TOUCH_LOCAL : TOUCH_SETTINGS;
 }
 
-/* In the order of the text; of those in one place, in the order in which they are found. */
-static void place(struct reading *r, enum place_kind what, size_t at, size_t len, const char *name)
-{
-	struct stmt_effects *row = &r->row;
-	struct text_place *p;
-
-	row->places = reallocarray(row->places, row->n_places + 1, sizeof *p);
-	if (!row->places)
-		abort();
-	p = &row->places[row->n_places++];
-	for (; p > row->places && p[-1].at > at; p--)
-		*p = p[-1];
-	*p = (struct text_place){ .what = what, .at = (uint32_t)at, .len = (uint32_t)len, .name = copy_name(r->held, name) };
-	r->held->bytes += sizeof *p;
-}
-
 static const char *type_name(const PgQuery__TypeName *t)
 {
 	const PgQuery__Node *last = t && t->n_names && !t->n_typmods && !t->n_array_bounds ? t->names[t->n_names - 1] : NULL;
@@ -201,35 +171,16 @@ static bool touch_named(struct reading *r, const PgQuery__Node *name, bool local
 	return true;
 }
 
-/* The value of a set_config() whose name was just touched, if it may be NULL. */
-static void place_value(struct reading *r, const PgQuery__FuncCall *f, const PgQuery__Node *value)
-{
-	struct touched_setting *t = &r->row.touched[r->row.n_touched - 1];
-	const PgQuery__Node *plain = without_cast(value, "text", "varchar");
-	size_t at, end;
-
-	if (plain && plain->node_case == PG_QUERY__NODE__NODE_PARAM_REF)
-		t->value_param = plain->param_ref->number;
-	if (!value || !t->name || (plain && plain->node_case == PG_QUERY__NODE__NODE_A_CONST && !plain->a_const->isnull) ||
-	    !effects_find_argument(r->text, r->len, r->backslash, f->location, 1, "new_value", &at, &end))
-		return;
-	if (value->node_case == PG_QUERY__NODE__NODE_A_CONST) {
-		place(r, PLACE_NULL, at, end - at, t->name);
-		return;
-	}
-	place(r, PLACE_VALUE, at, 0, t->name);
-	place(r, PLACE_VALUE_END, end, 0, t->name);
-}
-
 /* set_config(setting_name, new_value, is_local). */
 static void read_set_config(struct reading *r, const PgQuery__FuncCall *f)
 {
 	bool local = !f->func_variadic && literally_true(argument(f, 2, "is_local"));
+	const PgQuery__Node *value = argument(f, 1, "new_value");
 
 	if (f->func_variadic || !touch_named(r, argument(f, 0, "setting_name"), local))
 		r->row.flags |= TOUCH_SETTINGS_UNKNOWN | (local ? TOUCH_LOCAL : 0);
 	else
-		place_value(r, f, argument(f, 1, "new_value"));
+		effects_place_value(r, f, value, without_cast(value, "text", "varchar"));
 }
 
 static bool is_name_column(const PgQuery__Node *n)
@@ -262,53 +213,6 @@ static void read_update(struct reading *r, const PgQuery__UpdateStmt *s)
 		r->row.flags |= TOUCH_OPAQUE;
 }
 
-#define CHANNELS "pg_listening_channels"
-
-static bool calls_channels(const PgQuery__FuncCall *f)
-{
-	const PgQuery__Node *last = f->n_funcname ? f->funcname[f->n_funcname - 1] : NULL;
-
-	if (!last || last->node_case != PG_QUERY__NODE__NODE_STRING || f->n_args || strcmp(last->string->sval, CHANNELS))
-		return false;
-	return f->n_funcname == 1 || (f->funcname[0]->node_case == PG_QUERY__NODE__NODE_STRING && !strcmp(f->funcname[0]->string->sval, "pg_catalog"));
-}
-
-static void place_channels(struct reading *r, const PgQuery__FuncCall *f)
-{
-	size_t end;
-
-	if (calls_channels(f) && effects_find_call(r->text, r->len, r->backslash, f->location, &end))
-		place(r, PLACE_CHANNELS, (size_t)f->location, end - (size_t)f->location, NULL);
-}
-
-/* A column of a SELECT that is named for the function: PostgreSQL looks for a name through casts and collations. */
-static void place_column_name(struct reading *r, const PgQuery__ResTarget *t)
-{
-	const PgQuery__Node *n = t->val;
-	size_t end;
-
-	while (n && (n->node_case == PG_QUERY__NODE__NODE_TYPE_CAST || n->node_case == PG_QUERY__NODE__NODE_COLLATE_CLAUSE))
-		n = n->node_case == PG_QUERY__NODE__NODE_TYPE_CAST ? n->type_cast->arg : n->collate_clause->arg;
-	if (n && n->node_case == PG_QUERY__NODE__NODE_FUNC_CALL && calls_channels(n->func_call) && !(t->name && *t->name) &&
-	    effects_find_item(r->text, r->len, r->backslash, t->location, &end))
-		place(r, PLACE_CHANNELS_NAME, end, 0, NULL);
-}
-
-/* FROM pg_listening_channels() */
-static void place_table_name(struct reading *r, const PgQuery__RangeFunction *f)
-{
-	const PgQuery__Node *n = f->n_functions == 1 ? f->functions[0] : NULL;
-	size_t end;
-
-	n = n && n->node_case == PG_QUERY__NODE__NODE_LIST && n->list->n_items ? n->list->items[0] : NULL;
-	if (f->alias || !n || n->node_case != PG_QUERY__NODE__NODE_FUNC_CALL || !calls_channels(n->func_call) ||
-	    !effects_find_call(r->text, r->len, r->backslash, n->func_call->location, &end))
-		return;
-	if (f->is_rowsfrom || f->ordinality)
-		end = effects_skip_from(r->text, r->len, r->backslash, end, f->is_rowsfrom, f->ordinality);
-	place(r, PLACE_CHANNELS_NAME, end, 0, NULL);
-}
-
 static void read_call(struct reading *r, const PgQuery__FuncCall *f)
 {
 	const PgQuery__Node *last = f->n_funcname ? f->funcname[f->n_funcname - 1] : NULL;
@@ -317,7 +221,7 @@ static void read_call(struct reading *r, const PgQuery__FuncCall *f)
 
 	if (!last || last->node_case != PG_QUERY__NODE__NODE_STRING)
 		return;
-	place_channels(r, f);
+	effects_place_channels(r, f);
 	name = last->string->sval;
 	flags = screen_function(name, strlen(name));
 	if (!(flags & TOUCH_SETTINGS))
@@ -353,9 +257,9 @@ static void visit(struct reading *r, const ProtobufCMessage *m, unsigned what)
 		if (screen_own_view(name, strlen(name)))
 			r->row.flags |= TOUCH_OWN_VIEWS;
 	} else if (m->descriptor == &pg_query__res_target__descriptor && (what & WALK_CALLS)) {
-		place_column_name(r, (const PgQuery__ResTarget *)m);
+		effects_place_column_name(r, (const PgQuery__ResTarget *)m);
 	} else if (m->descriptor == &pg_query__range_function__descriptor && (what & WALK_CALLS)) {
-		place_table_name(r, (const PgQuery__RangeFunction *)m);
+		effects_place_table_name(r, (const PgQuery__RangeFunction *)m);
 	} else if (m->descriptor == &pg_query__update_stmt__descriptor && (what & WALK_CALLS)) {
 		read_update(r, (const PgQuery__UpdateStmt *)m);
 	} else if (m->descriptor == &pg_query__into_clause__descriptor && (what & WALK_CALLS)) {

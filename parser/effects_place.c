@@ -1,8 +1,12 @@
-/* Places in a text that PostgreSQL's tree tells the beginning of, and nothing else. */
+/* Places in a text where something else may have to be said. PostgreSQL's tree tells their beginnings and nothing else: the rest is
+ * found by tokens. */
 #include "parser/effects_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+/* location: of a call's name, or an item's first token. Places are in the whole text. False, here and below: what is there is not what
+ * was looked for. */
 static bool begin(struct lex *l, const char *text, size_t len, bool backslash, int location)
 {
 	if (location < 0 || (size_t)location >= len)
@@ -32,7 +36,8 @@ static bool enter_call(struct lex *l)
 	return false;
 }
 
-bool effects_find_call(const char *text, size_t len, bool backslash, int location, size_t *end)
+/* Without arguments. */
+static bool find_call(const char *text, size_t len, bool backslash, int location, size_t *end)
 {
 	struct lex l;
 
@@ -88,7 +93,8 @@ static bool take_argument(struct lex *l, const char **from, const char **to, boo
 	return *from;
 }
 
-bool effects_find_argument(const char *text, size_t len, bool backslash, int location, size_t place, const char *name, size_t *at, size_t *end)
+/* The extent of an argument by place (from 0) or, where arguments are named, by name. */
+static bool find_argument(const char *text, size_t len, bool backslash, int location, size_t place, const char *name, size_t *at, size_t *end)
 {
 	const char *from, *to;
 	bool last = false;
@@ -133,7 +139,8 @@ static bool ends_item(const struct lex *l, enum tok t)
 	return t == TOK_COMMA || t == TOK_SEMI || t == TOK_END;
 }
 
-bool effects_find_item(const char *text, size_t len, bool backslash, int location, size_t *end)
+/* Where an item of a SELECT's list ends. */
+static bool find_item(const char *text, size_t len, bool backslash, int location, size_t *end)
 {
 	const char *to = NULL;
 	int depth = 0;
@@ -156,7 +163,8 @@ bool effects_find_item(const char *text, size_t len, bool backslash, int locatio
 	return true;
 }
 
-size_t effects_skip_from(const char *text, size_t len, bool backslash, size_t at, bool rows_from, bool ordinality)
+/* Behind a function in FROM at `at`, its ROWS FROM and its WITH ORDINALITY: where an alias goes. */
+static size_t skip_from(const char *text, size_t len, bool backslash, size_t at, bool rows_from, bool ordinality)
 {
 	struct lex l = lex_of(text + at, len - at, backslash), next;
 
@@ -166,4 +174,87 @@ size_t effects_skip_from(const char *text, size_t len, bool backslash, size_t at
 	if (ordinality && lex_is(&next, lex_next(&next), "with") && lex_is(&next, lex_next(&next), "ordinality"))
 		l = next;
 	return (size_t)(l.tok_end - text);
+}
+
+/* ---- and noted ---- */
+
+/* In the order of the text; of those in one place, in the order in which they are found. */
+static void place(struct reading *r, enum place_kind what, size_t at, size_t len, const char *name)
+{
+	struct stmt_effects *row = &r->row;
+	struct text_place *p;
+
+	row->places = reallocarray(row->places, row->n_places + 1, sizeof *p);
+	if (!row->places)
+		abort();
+	p = &row->places[row->n_places++];
+	for (; p > row->places && p[-1].at > at; p--)
+		*p = p[-1];
+	*p = (struct text_place){ .what = what, .at = (uint32_t)at, .len = (uint32_t)len, .name = name ? held_copy(r->held, name, strlen(name)) : NULL };
+	r->held->bytes += sizeof *p;
+}
+
+void effects_place_value(struct reading *r, const PgQuery__FuncCall *f, const PgQuery__Node *value, const PgQuery__Node *plain)
+{
+	struct touched_setting *t = &r->row.touched[r->row.n_touched - 1];
+	size_t at, end;
+
+	if (plain && plain->node_case == PG_QUERY__NODE__NODE_PARAM_REF)
+		t->value_param = plain->param_ref->number;
+	if (!value || !t->name || (plain && plain->node_case == PG_QUERY__NODE__NODE_A_CONST && !plain->a_const->isnull) ||
+	    !find_argument(r->text, r->len, r->backslash, f->location, 1, "new_value", &at, &end))
+		return;
+	if (value->node_case == PG_QUERY__NODE__NODE_A_CONST) {
+		place(r, PLACE_NULL, at, end - at, t->name);
+		return;
+	}
+	place(r, PLACE_VALUE, at, 0, t->name);
+	place(r, PLACE_VALUE_END, end, 0, t->name);
+}
+
+#define CHANNELS "pg_listening_channels"
+
+static bool calls_channels(const PgQuery__FuncCall *f)
+{
+	const PgQuery__Node *last = f->n_funcname ? f->funcname[f->n_funcname - 1] : NULL;
+
+	if (!last || last->node_case != PG_QUERY__NODE__NODE_STRING || f->n_args || strcmp(last->string->sval, CHANNELS))
+		return false;
+	return f->n_funcname == 1 || (f->funcname[0]->node_case == PG_QUERY__NODE__NODE_STRING && !strcmp(f->funcname[0]->string->sval, "pg_catalog"));
+}
+
+void effects_place_channels(struct reading *r, const PgQuery__FuncCall *f)
+{
+	size_t end;
+
+	if (calls_channels(f) && find_call(r->text, r->len, r->backslash, f->location, &end))
+		place(r, PLACE_CHANNELS, (size_t)f->location, end - (size_t)f->location, NULL);
+}
+
+/* A column of a SELECT that is named for the function: PostgreSQL looks for a name through casts and collations. */
+void effects_place_column_name(struct reading *r, const PgQuery__ResTarget *t)
+{
+	const PgQuery__Node *n = t->val;
+	size_t end;
+
+	while (n && (n->node_case == PG_QUERY__NODE__NODE_TYPE_CAST || n->node_case == PG_QUERY__NODE__NODE_COLLATE_CLAUSE))
+		n = n->node_case == PG_QUERY__NODE__NODE_TYPE_CAST ? n->type_cast->arg : n->collate_clause->arg;
+	if (n && n->node_case == PG_QUERY__NODE__NODE_FUNC_CALL && calls_channels(n->func_call) && !(t->name && *t->name) &&
+	    find_item(r->text, r->len, r->backslash, t->location, &end))
+		place(r, PLACE_CHANNELS_NAME, end, 0, NULL);
+}
+
+/* FROM pg_listening_channels() */
+void effects_place_table_name(struct reading *r, const PgQuery__RangeFunction *f)
+{
+	const PgQuery__Node *n = f->n_functions == 1 ? f->functions[0] : NULL;
+	size_t end;
+
+	n = n && n->node_case == PG_QUERY__NODE__NODE_LIST && n->list->n_items ? n->list->items[0] : NULL;
+	if (f->alias || !n || n->node_case != PG_QUERY__NODE__NODE_FUNC_CALL || !calls_channels(n->func_call) ||
+	    !find_call(r->text, r->len, r->backslash, n->func_call->location, &end))
+		return;
+	if (f->is_rowsfrom || f->ordinality)
+		end = skip_from(r->text, r->len, r->backslash, end, f->is_rowsfrom, f->ordinality);
+	place(r, PLACE_CHANNELS_NAME, end, 0, NULL);
 }
