@@ -171,7 +171,7 @@ static void put_set_configs(struct buf *sql, size_t n, bool local)
 
 enum { SETTINGS_AT_ONCE = 1000 };
 
-/* Inside the client's transaction: set_config() would take its snapshot, and SET TRANSACTION may be still to come. */
+/* Inside the client's transaction, or its batch: set_config() would take its snapshot, and SET TRANSACTION may be still to come. */
 static void send_sets(struct session *s, const struct changes *c)
 {
 	struct buf sql = { 0 };
@@ -194,7 +194,7 @@ static void send_changes(struct session *s, const struct changes *c, bool local)
 {
 	struct buf sql = { 0 };
 
-	if (!local && s->backend->status == 'T') {
+	if (!local && (s->backend->status == 'T' || !s->task_alone)) {
 		send_sets(s, c);
 		return;
 	}

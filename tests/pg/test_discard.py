@@ -289,3 +289,13 @@ def test_discard_all_by_simple_query_right_behind_one_in_a_batch(s):
     a.pins("SELECT pg_advisory_lock(31)")
     a.parse("", "DISCARD ALL").bind().execute().query("DISCARD ALL").sync().go(2)
     a.frees("SHOW search_path")
+
+
+@scenario("reset batches", args={reset: (reset,) for reset in ("RESET ALL", "DISCARD ALL")})
+def test_no_snapshot_is_taken_for_what_is_given_back_in_a_batch(s, reset):
+    a = s.client("a", options="-c default_transaction_read_only=on -c statement_timeout=70s", TimeZone="Asia/Tokyo")
+    for begin in ("BEGIN ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE"):
+        a.parse("", reset).bind().execute().parse("", begin).bind().execute().sync().go()
+        a.q("SHOW transaction_isolation; SHOW transaction_read_only; SHOW statement_timeout; SHOW TimeZone")
+        a.q("ROLLBACK")
+        a.q("SHOW transaction_isolation; SHOW transaction_read_only; SHOW statement_timeout; SHOW TimeZone")
