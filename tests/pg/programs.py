@@ -346,7 +346,7 @@ class Generator:
         if self.numbered:
             self.kinds["sequence"] = 20
         if self.rng.random() < 0.2:
-            self.kinds.update(own=15, temp=0, ddl=0, sight=0)
+            self.kinds["own"] = 15
         self.kinds["read"] = max(self.kinds["read"], WEIGHTS["read"])
         self.connected = [False] * clients
         self.skipping = [False] * clients
@@ -438,7 +438,7 @@ class Generator:
             made, said = [("parse", name, sql, oids)], []
         else:
             s = self.statement(client)
-            if s.simple or s.alone or self.round_about(name, s.sql) or (name and s.row == "own views"):
+            if s.simple or s.alone or self.round_about(name, s.sql):
                 return self.step(client, [("query", s.sql)], [s])
             made, said = [("parse", name, s.sql)], [s]
         ops = rng.choice([[], [], [("close_", "S", name)]]) + made + rng.choice([[], [("describe", "S", name)]])
