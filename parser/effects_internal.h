@@ -16,9 +16,11 @@ struct held {
 	size_t cap;   /* rows there is room for */
 };
 
+/* effects_held.c */
 struct held *held_new(void); /* one reference, no rows */
 void held_free(struct held *h);
 struct stmt_effects *held_row(struct held *h); /* one more, zeroed; earlier rows may move */
+void held_row_clear(struct stmt_effects *row); /* frees what it holds */
 char *held_copy(struct held *h, const char *s, size_t n);
 
 /* Effects of a text that is within the bounds; the caller owns them. NULL: unreadable, or more than rows can say. w: NULL,

@@ -12,68 +12,6 @@ enum {
 	NAME_CUT = 60, /* a longer name may have been cut at 63 bytes, or a few less within a character */
 };
 
-struct held *held_new(void)
-{
-	struct held *h = calloc(1, sizeof *h);
-
-	if (!h)
-		abort();
-	h->refs = 1;
-	h->bytes = sizeof *h;
-	return h;
-}
-
-static void free_row(struct stmt_effects *row)
-{
-	for (size_t i = 0; i < row->n_touched; i++)
-		free(row->touched[i].name);
-	free(row->touched);
-	for (size_t i = 0; i < row->n_places; i++)
-		free(row->places[i].name);
-	free(row->places);
-	for (size_t i = 0; i < row->n_defined; i++) {
-		free(row->defined[i].word);
-		watch_effect_release(row->defined[i].does);
-		free(row->defined[i].does);
-	}
-	free(row->defined);
-	free(row->name);
-	free(row->value);
-}
-
-void held_free(struct held *h)
-{
-	for (size_t i = 0; i < h->e.n; i++)
-		free_row(&h->e.stmts[i]);
-	free(h->e.stmts);
-	free(h);
-}
-
-struct stmt_effects *held_row(struct held *h)
-{
-	if (h->e.n == h->cap) {
-		h->cap = h->cap ? 2 * h->cap : 1;
-		h->e.stmts = reallocarray(h->e.stmts, h->cap, sizeof h->e.stmts[0]);
-		if (!h->e.stmts)
-			abort();
-		h->bytes = h->bytes + (h->cap - h->e.n) * sizeof h->e.stmts[0];
-	}
-	memset(&h->e.stmts[h->e.n], 0, sizeof h->e.stmts[0]);
-	return &h->e.stmts[h->e.n++];
-}
-
-char *held_copy(struct held *h, const char *s, size_t n)
-{
-	char *copy = malloc(n + 1);
-
-	if (!copy)
-		abort();
-	memcpy(copy, s, n);
-	copy[n] = 0;
-	h->bytes += n + 1;
-	return copy;
-}
-
 static char *copy_name(struct held *h, const char *s)
 {
 	return s && *s ? held_copy(h, s, strlen(s)) : NULL;
@@ -900,7 +838,7 @@ static bool find_extent(struct reading *r, size_t from, size_t len)
 static bool add_row(struct reading *r)
 {
 	if (r->lost) {
-		free_row(&r->row);
+		held_row_clear(&r->row);
 		r->row = (struct stmt_effects){ .flags = TOUCH_OPAQUE, .at = r->row.at, .len = r->row.len };
 	}
 	*held_row(r->held) = r->row;
