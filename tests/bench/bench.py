@@ -24,7 +24,7 @@ from players import CLIENTS, PASSWORD, POOL, Load, Poolers, cpu_seconds, residen
 from throwaway import ROOT, Failed, Throwaway, table
 
 WORK = {  # name: what the clients do, how they log in
-    "simple": {}, "extended": {}, "prepared": {}, "transaction": {}, "orm": {}, "set": {}, "tenants": {}, "rows": {}, "wide": {},
+    "simple": {}, "extended": {}, "prepared": {}, "transaction": {}, "orm": {}, "set": {"without": "transaction"}, "tenants": {}, "rows": {}, "wide": {},
     "churn": {"scram": True}, "churn-tls": {"scram": True, "tls": True},
 }
 FIRST = ("simple", "extended", "prepared", "transaction", "orm")
@@ -59,13 +59,16 @@ class Bench:
         """{pooler: a result a round}"""
         work, started, results = WORK[name], {}, {}
         for pooler in self.poolers.names:
-            if pooler != "relay" or not work.get("scram"):
+            if self.poolers.can(pooler, name):
                 started[pooler] = self.poolers.start(place, pooler, server_port, work.get("scram"), work.get("tls"))
                 self.one(*started[pooler], name, work, 1)
                 results[pooler] = []
         for n in range(self.rounds):
             for pooler in list(started)[::-1 if n % 2 else 1]:
-                results[pooler].append(self.one(*started[pooler], name, work, self.seconds))
+                result = self.one(*started[pooler], name, work, self.seconds)
+                if "without" in work:
+                    result["times"] = result["cpu"] / self.one(*started[pooler], work["without"], work, self.seconds)["cpu"]
+                results[pooler].append(result)
             print("  %-11s round %d: %s" % (name, n + 1, ", ".join(
                 "%s %.0f/s %.1f us" % (p, r[-1]["tps"], r[-1]["cpu"]) for p, r in results.items())), flush=True)
         for process, _port in started.values():
@@ -85,22 +88,23 @@ class Bench:
                    "%.0f" % median("p99"), "%.0f" % median("p999"), beside)
 
     def times(self, place, server, server_port, names):
-        rows, cpu = [], {}
+        rows, with_set = [], []
         for name in names:
             results = self.measure(place, server_port, name)
             rows += self.rows_of(name, results)
-            cpu[name] = {p: statistics.median(r["cpu"] for r in mine) for p, mine in results.items()}
+            if name == "set":
+                with_set = [(self.poolers.label[p], middle(r["times"] for r in mine)) for p, mine in results.items()]
         self.sections.append(("Against %s" % ("the stub" if server == "stub" else "PostgreSQL"),
                               ("workload", "pooler", "requests/s", "CPU us/request", "p50 us", "p99 us", "p99.9 us",
                                "beside PgBouncer, by round: median (range)"), rows))
-        if "set" in cpu and "transaction" in cpu:
-            self.sections.append(("A SET ahead of each transaction, against the same", ("pooler", "CPU with it / without it"), [
-                (self.poolers.label[p], "%.2f" % (cpu["set"][p] / cpu["transaction"][p])) for p in cpu["set"]]))
+        self.sections.append(("A SET ahead of each transaction: against %s" % server, ("pooler", "CPU with it / without it, by round"), with_set))
 
     def calls(self, place, server_port):
         rows = []
         for name in FIRST:
             for pooler in self.poolers.names:
+                if not self.poolers.can(pooler, name):
+                    continue
                 count, by_name = Counter(self.poolers, place, pooler, server_port, name).calls()
                 rows.append((name, self.poolers.label[pooler], "%.2f" % count, ", ".join(
                     "%s %.2f" % i for i in sorted(by_name.items(), key=lambda i: -i[1]) if i[1] >= 0.005)))
@@ -111,7 +115,7 @@ class Bench:
         for name, label, at_once in (("tenants", "with settings", CLIENTS), ("tenants", "the same, all having arrived at once", CROWD),
                                      ("tenants-prepared", "with settings and 20 shared prepared statements", CLIENTS)):
             for pooler in self.poolers.names:
-                if pooler == "relay":
+                if pooler == "relay" or not self.poolers.can(pooler, name):
                     continue
                 process, port = self.poolers.start(place, pooler, server_port, settings={"max_client_conn": CROWD + 100})
                 with Load(port, name, "-n", 10) as load:

@@ -8,7 +8,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from throwaway import ROOT, Failed, bindir, free_port  # noqa: E402
-from pgbouncer import Missing, newest  # noqa: E402
+from pgbouncer import Missing, newest, version  # noqa: E402
 
 CLIENTS, POOL = 32, 20
 PASSWORD = "a password of the bench"
@@ -119,6 +119,7 @@ class Poolers:
 
     def __init__(self, names):
         self.names, self.label, self.program, self.template = [], {}, {}, {}
+        self.forgets = set()  # who can't keep prepared statements: PgBouncer before 1.21
         for name in names:
             name, _, path = name.partition("=")
             self.names.append(name)
@@ -129,10 +130,17 @@ class Poolers:
             if name == "pgbouncer":
                 try:
                     self.program[name], self.label[name] = newest()
+                    if version(self.program[name]) < (1, 21):
+                        self.forgets.add(name)
                 except Missing as e:
                     raise Failed(str(e))
             elif name not in ("pgporter", "relay"):
                 raise Failed("POOLERS is a list of pgporter, pgbouncer, relay and name=/program[:/template]")
+
+    def can(self, name, workload):
+        if workload.startswith("churn"):
+            return name != "relay"  # whose clients would log in at the server
+        return not ("prepared" in workload and name in self.forgets)
 
     def start(self, place, name, server_port, scram=False, tls=False, settings=(), wrap=()):
         """(process, port)"""
@@ -142,6 +150,8 @@ class Poolers:
             place.wait_for(process, port)
             return process, port
         own = dict(SETTINGS, **dict(settings))
+        if name in self.forgets:
+            del own["max_prepared_statements"]
         if scram:
             own["auth_type"] = "scram-sha-256"
         if tls:
