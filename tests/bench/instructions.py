@@ -7,7 +7,8 @@ many events a turn of the loop finds would depend on who else wants the cores. M
 tests/bench/instructions.txt fails; as much below, it asks for the figure to be lowered (--write writes all of them). Figures are those
 of the compiler, C library and processor named there: with others they are printed and not compared, which is said.
 
-POOLERS counts others too, which are not compared; WORKLOADS chooses; PROFILE=25 prints that many functions of each.
+POOLERS counts others too, which are not compared; WORKLOADS chooses; PROFILE=25 prints the functions and libraries that
+take most.
 """
 import os
 import platform
@@ -46,19 +47,20 @@ class Counted:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
             runs.append(out)
-        self.runs = runs
+        self.runs, self.name = runs, name
 
     @staticmethod
     def total(out):
         with open(out) as f:
             return int(re.search(r"^(?:totals|summary): (\d+)", f.read(), re.M).group(1))
 
-    @staticmethod
-    def functions(out):
-        """{file:function: instructions}"""
+    def functions(self, out):
+        """{function of the pooler, or library: instructions}; what is inlined counts where it is."""
         text = subprocess.run(["callgrind_annotate", "--threshold=100", out], capture_output=True, text=True).stdout
         found = {}
-        for count, name in re.findall(r"^ *([\d,]+) \( *[\d.]+%\)  (\S+:\S+)", text, re.M):
+        for count, function, place in re.findall(r"^ *([\d,]+) \( *[\d.]+%\)  \S+:(\S+)(?: \[(\S+)\])?", text, re.M):
+            place = os.path.basename(place)
+            name = re.sub(r"\.(lto_priv|part|constprop|isra).*", "", function) if place in ("", self.name) else place
             found[name] = found.get(name, 0) + int(count.replace(",", ""))
         return found
 
