@@ -16,6 +16,7 @@ from player import NAMES, Holding, Step
 #       that has asked before, and are pinned from their first statement on; nor do they change their application_name.
 #   (9) pg_prepared_statements and pg_cursors by a cursor, by a name of the protocol or while a statement may no longer be
 #       valid; the text of a PREPARE among others; prepare_time and counts of plans.
+#       pg_listening_channels() behind a COMMIT and ahead of its ReadyForQuery.
 #   whether a schema pg_temp exists: a server connection's own past.
 
 VALUES = {
@@ -76,11 +77,21 @@ PARAMETERS = (
 )
 NAMED = ("p1", "p2", "P3", "a name")  # of prepared statements; SQL quotes the last two
 NAMES_WITHIN = re.compile(r'EXECUTE "?([^"( ]+(?: name)?)')
+CHANNELS_LATE = re.compile(r"\b(COMMIT|END)\b(?!\$).*pg_listening_channels")
 ERRORS = ("SELECT 1/0", "SELECT nothing", "SELEC 1", "SELECT * FROM no_such_table", "SELECT 'x'::int", "SELECT f(1)")
 
 
 def quoted(name):
     return name if name.isidentifier() and name.islower() else '"%s"' % name
+
+
+def shows_channels_late(ops):
+    texts = [""]  # up to a ReadyForQuery each
+    for op in ops:
+        texts[-1] += " ".join(part for part in op[1:] if isinstance(part, str)) + ";"
+        if op[0] in ("sync", "query"):
+            texts.append("")
+    return any(map(CHANNELS_LATE.search, texts))
 
 
 def fold(*sets):
@@ -542,7 +553,7 @@ class Generator:
         while True:
             way = self.rng.choices(list(self.WAYS), list(self.WAYS.values()))[0]
             step = getattr(self, way)(client)
-            if self.holding.room(step, self.slots):
+            if self.holding.room(step, self.slots) and not shows_channels_late(step.ops):
                 return step
 
     def steps(self):
