@@ -451,7 +451,7 @@ const struct settings *session_knows(struct session *s, const uint8_t *bytes, si
 	if (!s->carry || unset_ignored(s))
 		return NULL;
 	settings_assign(&s->custom.allowed, s->custom.known);
-	if (!s->counters->custom_names)
+	if (!s->counters->custom_names || s->begin.failed) /* then nothing is set before a ROLLBACK */
 		return s->custom.allowed;
 	a = (struct ahead){ .s = s, .open = s->begin.held };
 	for (int n = 0; n < AHEAD_MESSAGES && next_in(&b); n++)
