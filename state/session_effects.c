@@ -338,6 +338,10 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 		substitute_apply(s, row, sub);
 		return;
 	}
+	if (row->kind == STMT_PREPARE && p && !p->own && target) { /* bound from what SQL has prepared */
+		execute_apply(s, row, target, events);
+		return;
+	}
 	if (row->kind != STMT_PREPARE)
 		custom_done(s, row, p);
 	flags_apply(s, row, row->kind == STMT_PREPARE ? 0 : row->flags, p, events);

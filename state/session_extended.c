@@ -818,7 +818,7 @@ static enum session_verdict on_bind(struct session *s, const struct client_messa
 	if (st->effects->n == 1 && st->effects->stmts[0].kind == STMT_PREPARE && !st->from_sql)
 		bind_portal(s, portal, st->effects, st->substitute, ends, NULL, st->target, r);
 	else
-		bind_portal(s, portal, st->effects, st->substitute, ends, st->target, NULL, r);
+		bind_portal(s, portal, st->effects, st->substitute, ends, st->from_sql ? st : st->target, NULL, r);
 	return send_bind(s, m, portal, backend_name, (size_t)(r.at - m->body), st, name);
 }
 
@@ -929,7 +929,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		return SESSION_VACATE;
 	if (p && (listen = portal_listens(p)) && listen_execute(s, listen) == SESSION_HOLD)
 		return SESSION_HOLD;
-	if (p && ((p->effects->flags & TOUCH_OWN_VIEWS && !views_ready(s)) || learn_prepare(s, p->effects, p->target)))
+	if (p && ((views_shown_by(p) && !views_ready(s)) || learn_prepare(s, p->effects, p->target)))
 		return SESSION_HOLD;
 	if (p && ensure_portal_taken(s, p) != SESSION_NEXT)
 		return SESSION_HOLD;

@@ -330,6 +330,7 @@ void listen_flush(struct session *s); /* the client may read now */
 /* session_views.c: views of one's own session */
 /* A text like this shows them, itself or by what it EXECUTEs. */
 bool views_shown(const struct session *s, const struct effects *e);
+bool views_shown_by(const struct portal *p); /* where it is no EXECUTE */
 /* Before such a text is sent: the backend has what the client has made, under the client's own names. False: not yet, a task is
  * under way. True: what is sent next has to be that text. */
 bool views_ready(struct session *s);

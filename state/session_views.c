@@ -31,6 +31,11 @@ bool views_shown(const struct session *s, const struct effects *e)
 	return false;
 }
 
+bool views_shown_by(const struct portal *p)
+{
+	return p->effects->flags & TOUCH_OWN_VIEWS || (!p->own && prepared_shows(p->effects));
+}
+
 /* Nothing of the client's may be under way that could fail: what follows it would be skipped, and is presumed to happen. */
 static void task_clear(struct session *s, enum views next)
 {

@@ -44,6 +44,17 @@ def test_failed_try_pins_nothing(s):
 
 
 @scenario("advisory locks", need=2)
+def test_by_bind_of_what_sql_has_prepared(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("PREPARE takes AS SELECT pg_advisory_lock(8)")
+    a.pins()
+    a.bind("", "takes").execute().sync().go()
+    b.q("SELECT pg_try_advisory_lock(8)")
+    a.frees("SELECT pg_advisory_unlock(8)")
+    a.q("SELECT pg_advisory_unlock(8)")
+
+
+@scenario("advisory locks", need=2)
 def test_re_entrant(s):
     a, b = s.client("a"), s.client("b")
     a.pins("SELECT pg_advisory_lock(2)")

@@ -54,6 +54,17 @@ def test_the_whole_text_is_shown(s):
 
 
 @scenario("own views")
+def test_by_bind_of_what_sql_has_prepared(s):
+    a = s.client("a")
+    a.q("PREPARE mine AS " + MINE)
+    a.bind("", "mine").execute().sync().go()
+    a.q("PREPARE sets AS SELECT set_config('TimeZone', 'Asia/Tokyo', false)")
+    a.bind("", "sets").execute().sync().go()
+    a.q("SHOW TimeZone")
+    a.bind("", "mine").execute().sync().go()
+
+
+@scenario("own views")
 def test_of_two_clients(s):
     a, b = s.client("a"), s.client("b")
     for client, text in ((a, "SELECT 1"), (b, "SELECT 2")):

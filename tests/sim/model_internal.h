@@ -65,6 +65,7 @@ bool model_revalidate(struct model *m, struct model_stmt *st);
 bool model_prepare(struct model *m, const struct model_sql *q);
 bool model_execute(struct model *m, const struct run *r, const struct model_sql *q);
 bool model_deallocate(struct model *m, const struct model_sql *q);
+bool model_my_statements(struct model *m, const struct run *r, const struct model_sql *q);
 struct model_portal *model_portal_find(struct model *m, const char *name);
 struct model_portal *model_portal_put(struct model *m, const char *name);
 void model_portal_drop(struct model_portal *p);

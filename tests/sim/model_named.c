@@ -2,6 +2,7 @@
 #include "tests/sim/model_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct model_stmt *model_stmt_find(struct model *m, const char *name)
@@ -117,6 +118,26 @@ bool model_deallocate(struct model *m, const struct model_sql *q)
 	return true;
 }
 
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct model_stmt *const *)a)->name, (*(const struct model_stmt *const *)b)->name);
+}
+
+bool model_my_statements(struct model *m, const struct run *r, const struct model_sql *q)
+{
+	const struct model_stmt *list[MODEL_STMTS];
+	char text[MODEL_STMTS * 80];
+	size_t n = 0, at = 0;
+
+	for (const struct model_stmt *st = m->stmts; st < m->stmts + MODEL_STMTS; st++)
+		if (st->name && *st->name)
+			list[n++] = st;
+	qsort(list, n, sizeof *list, by_name);
+	for (size_t i = 0; i < n; i++)
+		at += (size_t)snprintf(text + at, 80, "%s%.60s%s", i ? "," : "", list[i]->name, list[i]->from_sql ? "t" : "f");
+	return model_one_row(m, r, q, n ? text : NULL);
+}
 
 /* ---- cursors ---- */
 

@@ -59,6 +59,10 @@ uint32_t model_result_of(struct model *m, const struct model_sql *q, const char 
 	case OP_TEMP_READ:
 		*name = "count";
 		return TYPE_INT8;
+	case OP_MY_STATEMENTS:
+	case OP_MY_CHANNELS:
+		*name = "string_agg";
+		return TYPE_TEXT;
 	case OP_EXECUTE:
 		st = model_stmt_find(m, q->name);
 		return st && st->sql ? model_result_of(m, st->sql, name) : 0;

@@ -268,6 +268,19 @@ static bool run_set(struct model *m, const struct model_sql *q)
 	return true;
 }
 
+/* Those of transactions that are over. */
+static bool run_my_channels(struct model *m, const struct run *r, const struct model_sql *q)
+{
+	uint32_t channels = (uint32_t)q->n | (q->hold ? m->at_begin.channels : 0);
+	char text[64];
+	size_t n = 0;
+
+	for (char c = 'a'; c <= 'b'; c++)
+		if (channels >> model_channel((char[]){ c, 0 }) & 1)
+			n += (size_t)sprintf(text + n, "%s%c", n ? "," : "", c);
+	return model_one_row(m, r, q, n ? text : NULL);
+}
+
 bool model_run(struct model *m, const struct run *r, const struct model_sql *q)
 {
 	m->statements++;
@@ -337,6 +350,10 @@ bool model_run(struct model *m, const struct run *r, const struct model_sql *q)
 	case OP_UNLISTEN:
 	case OP_UNLISTEN_ALL:
 		return run_listen(m, q);
+	case OP_MY_STATEMENTS:
+		return model_my_statements(m, r, q);
+	case OP_MY_CHANNELS:
+		return run_my_channels(m, r, q);
 	case OP_NOTIFY:
 		return model_notify(m, r, q);
 	case OP_COPY_IN:

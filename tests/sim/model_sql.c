@@ -398,6 +398,26 @@ static void read_lock(struct scan *s, struct model_sql *q, enum model_op op)
 	need(s, ")");
 }
 
+/* As the client says it, or as pgporter has written it anew. */
+static void read_channels(struct scan *s, struct model_sql *q)
+{
+	const char *name;
+
+	q->op = OP_MY_CHANNELS;
+	if (take(s, "pg_listening_channels() AS c")) {
+		q->hold = true;
+		return;
+	}
+	need(s, "pg_catalog.unnest(ARRAY[");
+	while (string_of(s, &name)) {
+		q->n |= 1 << model_channel(name);
+		take(s, ",");
+	}
+	need(s, "]::pg_catalog.text[]");
+	q->hold = take(s, "OPERATOR(pg_catalog.||) ARRAY(SELECT pg_catalog.pg_listening_channels())");
+	need(s, ") AS c");
+}
+
 static void read_select(struct scan *s, struct model_sql *q)
 {
 	const char *name;
@@ -417,6 +437,10 @@ static void read_select(struct scan *s, struct model_sql *q)
 		q->n = number_of(s);
 	} else if (take(s, "count(*) FROM my_advisory_locks")) {
 		q->op = OP_MY_LOCKS;
+	} else if (take(s, "string_agg(concat(name, from_sql), ',' ORDER BY name) FROM pg_prepared_statements")) {
+		q->op = OP_MY_STATEMENTS;
+	} else if (take(s, "string_agg(c, ',' ORDER BY c) FROM")) {
+		read_channels(s, q);
 	} else if (take(s, "NULLIF(current_setting(") || take(s, "current_setting(")) {
 		q->op = s->at[-strlen("current_setting(") - 1] == '(' ? OP_SETTING_OR_NOTHING : OP_CURRENT_SETTING;
 		if (!string_of(s, &name) || (q->var = (int8_t)model_var_of(name)) < 0)

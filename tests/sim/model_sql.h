@@ -62,6 +62,8 @@ enum model_op {
 	OP_DISCARD_PLANS,
 	OP_DISCARD_SEQUENCES,
 	OP_DISCARD_TEMP,
+	OP_MY_STATEMENTS, /* pg_prepared_statements */
+	OP_MY_CHANNELS, /* pg_listening_channels() (hold), and those of a list (n) */
 	OP_RAISE, /* pgporter's own: an error in its words */
 	OP_ASKED, /* pgporter asks what is left */
 	OP_LEARNED, /* and what settings are just now */

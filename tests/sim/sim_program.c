@@ -17,9 +17,10 @@ enum {
 				       * name before does not tell */
 	OUT_NOTIFY_CHAIN = 1 << 1, /* what a transaction that goes on by AND CHAIN has notified is read by PostgreSQL only when it is idle, under what
 				    * it listens to then */
+	OUT_EXECUTE_BEHIND = 1 << 6, /* EXECUTE by extended protocol of what reads pg_prepared_statements shows what is on the backend */
 	OUT_DESCRIBE_FAILED = 1 << 5, /* Describe of the unnamed statement in a failed transaction, when a Parse was skipped before it */
 };
-static const unsigned left_out = OUT_CUSTOM_HALF_WAY | OUT_NOTIFY_CHAIN | OUT_DESCRIBE_FAILED | OUT_ANALYSED_ANEW;
+static const unsigned left_out = OUT_CUSTOM_HALF_WAY | OUT_NOTIFY_CHAIN | OUT_DESCRIBE_FAILED | OUT_ANALYSED_ANEW | OUT_EXECUTE_BEHIND;
 
 /* ---- settings and their values ---- */
 
@@ -49,6 +50,7 @@ enum feature {
 	F_SET, F_LOCAL, F_RESET, F_TRANSACTION, F_SAVEPOINT, F_CHAIN, F_ERROR, F_DEFERRED, F_SET_CONFIG, F_SET_CONFIG_BIND, F_CUSTOM_NULL,
 	F_OPAQUE, F_ROLE, F_ROLE_DROPPED, F_AUTHORIZATION, F_SUPERUSER_ONLY, F_PREPARED, F_UNNAMED, F_SQL_PREPARE, F_LITERAL, F_PATH, F_CURSOR_HOLD,
 	F_CURSOR, F_LOCK, F_TEMP, F_LISTEN, F_NOTIFY, F_SEQUENCE, F_COPY, F_DISCARD_ALL, F_DISCARD, F_RESET_BATCH, F_PIPELINE, F_PORTAL, F_ISOLATION, F_MULTI, F_PLAIN,
+	F_OWN_STATEMENTS, F_OWN_CHANNELS,
 	FEATURES,
 };
 
@@ -57,7 +59,7 @@ static const char *const feature_names[FEATURES] = {
 	"custom settings that read NULL", "DO", "SET ROLE", "roles that are dropped", "SET SESSION AUTHORIZATION", "settings for superusers",
 	"named statements", "the unnamed statement", "PREPARE", "literals read at Parse", "search_path", "WITH HOLD", "cursors", "advisory locks",
 	"temporary tables", "LISTEN", "NOTIFY", "sequences' numbers", "COPY", "DISCARD ALL", "DISCARD", "reset batches", "pipelines", "portals in parts", "isolation levels", "several statements",
-	"plain queries",
+	"plain queries", "pg_prepared_statements", "pg_listening_channels()",
 };
 
 static uint64_t feature_counts[FEATURES];
@@ -72,6 +74,9 @@ const char *program_feature_name(size_t i, uint64_t *count)
 	*count = feature_counts[i];
 	return feature_names[i];
 }
+
+#define STATEMENTS "SELECT string_agg(concat(name, from_sql), ',' ORDER BY name) FROM pg_prepared_statements"
+#define CHANNELS "SELECT string_agg(c, ',' ORDER BY c) FROM pg_listening_channels() AS c"
 
 static const struct template {
 	enum feature feature;
@@ -118,6 +123,7 @@ static const struct template {
 	{ F_SET_CONFIG, "Q:SELECT pg_catalog.set_config('%v', '%x', false), set_config('%v', '%x', true)" },
 	{ F_SET_CONFIG, "Q:SELECT set_config('%v', NULL, false)" },
 	{ F_SET_CONFIG_BIND, "P::SELECT set_config($1, $2, false)|B:::%v:%x|E:|S" },
+	{ F_SET_CONFIG, "Q:PREPARE %n AS SELECT set_config('%v', '%x', false)|B::%n|E:|S|Q:DEALLOCATE %n" },
 	{ F_SET_CONFIG_BIND, "P:%n:SELECT set_config($1, $2, false)|S|B::%n:%v:%x|E:|S" },
 	{ F_SET_CONFIG_BIND, "P::SELECT set_config($1, $2, true)|B:::%v:%x|E:|P::SHOW %w|B::|E:|S" },
 	{ F_CUSTOM_NULL, "Q:SELECT current_setting('%c', true)" },
@@ -208,6 +214,7 @@ static const struct template {
 	{ F_LOCK, "Q:SELECT count(*) FROM my_advisory_locks" },
 	{ F_LOCK, "P::SELECT pg_advisory_lock(%i)|B::|E:|P::SELECT 1/0|B::|E:|S" },
 	{ F_LOCK, "P:%n:SELECT pg_advisory_lock(%i)|B::%n|E:|B::%n|E:|S" },
+	{ F_LOCK, "Q:PREPARE %n AS SELECT pg_advisory_lock(%i)|B::%n|E:|S|Q:DEALLOCATE %n" },
 	{ F_TEMP, "Q:CREATE TEMP TABLE t%i (i int)" },
 	{ F_TEMP, "Q:CREATE TEMP TABLE t%i (i int) ON COMMIT DROP" },
 	{ F_TEMP, "Q:DROP TABLE pg_temp.t%i" },
@@ -280,6 +287,27 @@ static const struct template {
 	{ F_MULTI, "Q:SET %v = '%x'; COMMIT; SET %v = '%x'; SELECT 1/0" },
 	{ F_MULTI, "Q:SET %v = '%x'; RESET %v; SHOW %w" },
 	{ F_MULTI, "Q:SELECT 1; SELECT 2; SET %v = '%x'; SELECT 3" },
+	{ F_OWN_STATEMENTS, "Q:" STATEMENTS },
+	{ F_OWN_STATEMENTS, "P::" STATEMENTS "|B::|E:|S" },
+	{ F_OWN_STATEMENTS, "P:%n:" STATEMENTS "|B::%n|E:|S" },
+	{ F_OWN_STATEMENTS, "Q:PREPARE %n AS " STATEMENTS },
+	{ F_OWN_STATEMENTS, "P:%n:%t|S" },
+	{ F_OWN_STATEMENTS, "B::%n|E:|S" },
+	{ F_OWN_STATEMENTS, "Q:PREPARE %n AS %t" },
+	{ F_OWN_STATEMENTS, "Q:EXECUTE %n" },
+	{ F_OWN_STATEMENTS, "Q:DEALLOCATE %n" },
+	{ F_OWN_STATEMENTS, "Q:BEGIN; " STATEMENTS },
+	{ F_OWN_STATEMENTS, "Q:SELECT 1; " STATEMENTS "; SELECT 2" },
+	{ F_OWN_STATEMENTS, "P:%n:%t|P::" STATEMENTS "|B::|E:|S" },
+	{ F_OWN_STATEMENTS, "P::SELECT 1|B::|E:|P::" STATEMENTS "|B::|E:|C:S:%n|P::SELECT 2|B::|E:|S" },
+	{ F_OWN_STATEMENTS, "Q:" STATEMENTS "; SELECT 1/0" },
+	{ F_OWN_CHANNELS, "Q:" CHANNELS },
+	{ F_OWN_CHANNELS, "Q:" CHANNELS },
+	{ F_OWN_CHANNELS, "P::" CHANNELS "|B::|E:|S" },
+	{ F_OWN_CHANNELS, "P:%n:" CHANNELS "|B::%n|D:P:|E:|S" },
+	{ F_OWN_CHANNELS, "Q:BEGIN|Q:LISTEN %h|Q:" CHANNELS "|Q:%e|Q:" CHANNELS },
+	{ F_OWN_CHANNELS, "Q:BEGIN; UNLISTEN %h; " CHANNELS "; %e" },
+	{ F_OWN_CHANNELS, "Q:LISTEN %h; " CHANNELS },
 	{ F_PLAIN, "Q:SELECT 1" },
 	{ F_PLAIN, "Q:" },
 	{ F_PLAIN, "Q:;" },
@@ -291,7 +319,7 @@ static const struct template {
 enum { TEMPLATES = sizeof templates / sizeof *templates };
 
 /* What would show what is left out. */
-static bool is_left_out(const char *text)
+static bool is_left_out(const char *text, uint64_t features)
 {
 	static const struct {
 		unsigned out;
@@ -303,7 +331,7 @@ static bool is_left_out(const char *text)
 	for (size_t i = 0; i < sizeof shows / sizeof *shows; i++)
 		if (left_out & shows[i].out && strstr(text, shows[i].part))
 			return true;
-	return false;
+	return left_out & OUT_EXECUTE_BEHIND && features >> F_OWN_STATEMENTS & 1 && strstr(text, "P::EXECUTE");
 }
 
 /* ---- generation ---- */
@@ -431,7 +459,7 @@ static void choose_features(struct maker *m)
 
 	if (rng_below(&m->rng, 2))
 		some &= (uint64_t)rng_next(&m->rng) << 32 | rng_next(&m->rng);
-	if (some >> F_NOTIFY & 1)
+	if (some & (1ull << F_NOTIFY | 1ull << F_OWN_CHANNELS))
 		some |= 1ull << F_LISTEN;
 	some |= 1ull << rng_below(&m->rng, FEATURES) | 1ull << rng_below(&m->rng, FEATURES) | 1ull << F_PLAIN;
 	if (some >> F_LITERAL & 1 && left_out & OUT_ANALYSED_ANEW)
@@ -448,7 +476,7 @@ static void choose_features(struct maker *m)
 	m->features = some;
 	m->n_usable = 0;
 	for (size_t i = 0; i < TEMPLATES; i++)
-		if (some >> templates[i].feature & 1 && !is_left_out(templates[i].text))
+		if (some >> templates[i].feature & 1 && !is_left_out(templates[i].text, some))
 			m->usable[m->n_usable++] = (uint16_t)i;
 }
 
