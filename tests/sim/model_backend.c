@@ -356,7 +356,9 @@ static void fails_by_itself(struct model *m)
 		model_error(m, "53200", "out of %s", "memory");
 	else
 		model_error_as(m, m->failure, m->failure_len);
-	m->cancelled = m->faulty = m->ours_bound = false;
+	if (m->failure && m->failure_begun && model_stmt_find(m, model_word("")))
+		model_stmt_find(m, model_word(""))->name = NULL;
+	m->cancelled = m->faulty = m->ours_bound = m->failure_begun = false;
 	m->failure = NULL;
 }
 

@@ -112,6 +112,7 @@ struct model {
 	bool stands_for_clients; /* what was parsed last is answered to the client */
 	const uint8_t *failure; /* the next message is answered with this ErrorResponse body; NULL: it isn't */
 	size_t failure_len;
+	bool failure_begun; /* and a Query has ended the unnamed statement by then */
 	uint64_t statements;
 	char tag[64]; /* of the statement that was run last */
 	char complaint[256]; /* what it was told and doesn't understand, or must not be told */

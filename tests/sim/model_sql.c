@@ -513,10 +513,26 @@ static void read_temp(struct scan *s, struct model_sql *q)
 	q->on_commit_drop = take(s, "ON COMMIT DROP");
 }
 
+/* A rule's refusal: MESSAGE=…,DETAIL=…,HINT=…,ERRCODE=… */
+static void read_raised(struct scan *s, struct model_sql *q)
+{
+	static const char *const more[] = { ",DETAIL=", ",HINT=", ",ERRCODE=" };
+
+	s->bad |= !string_of(s, &q->name);
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+		if (take_part(s, more[i]))
+			s->bad |= !string_of(s, &q->value);
+	need(s, ";END$pgporter$");
+}
+
 static void read_do(struct scan *s, struct model_sql *q)
 {
 	if (take_part(s, "$pgporter$BEGIN RAISE EXCEPTION ")) {
 		q->op = OP_RAISE;
+		if (take_part(s, "USING MESSAGE=")) {
+			read_raised(s, q);
+			return;
+		}
 		string_of(s, &q->name);
 		q->value = model_word("P0001");
 		if (take(s, "USING ERRCODE="))

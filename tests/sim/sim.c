@@ -80,7 +80,7 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 {
 	bool any = false;
 
-	for (int i = 0; i < 11; i++) {
+	for (int i = 0; i < 14; i++) {
 		struct sim_program t = *p;
 
 		switch (i) {
@@ -95,6 +95,9 @@ static bool shrink_options(struct sim_program *p, struct sim_result *result)
 		case 8: t.size = 1; break;
 		case 9: t.faults = false; break;
 		case 10: t.shares = false; break;
+		case 11: t.refuse = 0; break;
+		case 12: t.pin = 0; break;
+		case 13: t.max_pins = 0; break;
 		}
 		if (memcmp(&t, p, offsetof(struct sim_program, clients)) && try_smaller(p, &t, result))
 			any = true;

@@ -27,6 +27,8 @@ struct sim_program {
 	size_t prepared_max;
 	bool chunks, deaths, failing, cancels, at_once, faults, shares; /* bytes come in pieces; backends die, can't be opened; queries are cancelled while
 					     * they wait; ParameterStatus as PostgreSQL 13; pgporter's own statements fail; LISTEN is shared */
+	unsigned refuse, pin; /* kinds of state, 1 << enum rule_kind, that an operator's rules are about */
+	int max_pins;	      /* of each pool; 0: no limit */
 	struct sim_client clients[SIM_CLIENTS];
 };
 

@@ -112,11 +112,18 @@ void client_taken(struct client *c, const struct client_message *m, bool drop)
 	buf_consume(&c->in, WIRE_HEAD + m->have);
 }
 
+/* Or what PostgreSQL says to whatever comes in a failed transaction. */
+static bool is_refusal(const char *text)
+{
+	return strstr(text, "not allowed here") || strstr(text, "too many pinned sessions") || strstr(text, "current transaction is aborted");
+}
+
 void client_note_failure(struct world *w, struct client *c, size_t had, size_t message)
 {
 	for (size_t len; had < buf_len(&c->out); had += 1 + len) {
 		const uint8_t *m = buf_head(&c->out) + had;
 		const char *text;
+		bool refused = false;
 		size_t body;
 
 		len = be32(m + 1);
@@ -126,7 +133,12 @@ void client_note_failure(struct world *w, struct client *c, size_t had, size_t m
 			counts[COUNT_NO_NUMBER]++;
 			message = c->n_messages - 1;
 			body = 0; /* its numbers are gone, and it would be told the same alone */
+		} else if (text && c->refusing && is_refusal(text)) {
+			c->refusing = false;
+			counts[strstr(text, "too many pinned") ? COUNT_TOO_MANY_PINS : COUNT_REFUSED]++;
+			refused = true;
 		} else if (!text || !strstr(text, "out of memory")) {
+			c->refusing = c->refusing && !text; /* what was sent before it has failed, and it is skipped */
 			continue;
 		} else {
 			counts[COUNT_NOT_RESTORED]++;
@@ -134,7 +146,7 @@ void client_note_failure(struct world *w, struct client *c, size_t had, size_t m
 		if (c->n_failures == FAILURES)
 			world_fail(w, "client %zu is told too many errors of ours", client_no(w, c));
 		else
-			c->failures[c->n_failures++] = (typeof(*c->failures)){ message, buf_len(&c->failed), body };
+			c->failures[c->n_failures++] = (typeof(*c->failures)){ message, buf_len(&c->failed), body, refused };
 		buf_add(&c->failed, m + WIRE_HEAD, body);
 	}
 }
@@ -167,8 +179,10 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 	enum session_verdict verdict = session_from_client(&c->s, m);
 
 	counts[COUNT_NEXT + verdict]++;
-	if (c->s.counters->flights != flights)
+	if (c->s.counters->flights != flights || c->s.refused_now)
 		c->flown = c->n_messages;
+	c->refusing |= c->s.refused_now;
+	c->s.refused_now = false;
 	client_note_failure(w, c, had, c->n_messages);
 	if (c->s.task != task)
 		count_task(&c->s);

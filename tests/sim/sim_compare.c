@@ -38,6 +38,7 @@ void compare_play_alone(struct world *w, struct client *c, const struct sim_clie
 			} else if (c->failures[i].message == message) {
 				c->alone.failure = buf_head(&c->failed) + c->failures[i].at;
 				c->alone.failure_len = c->failures[i].len;
+				c->alone.failure_begun = c->failures[i].refused && buf_head(&all)[at] == 'Q';
 			}
 		buf_add(&c->alone.in, buf_head(&all) + at, len);
 		model_turn(&c->alone);

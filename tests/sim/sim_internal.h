@@ -46,10 +46,10 @@ struct client {
 	bool vanishes;		    /* goes without a word when all is said */
 	struct conn *conn;
 	size_t left;		    /* of a message under way */
-	bool drop, have_session, runnable, compare, fatal, vanished;
+	bool drop, have_session, refusing, runnable, compare, fatal, vanished;
 	enum client_state state;
 	size_t cancelled[CANCELS], n_cancelled; /* messages by number */
-	struct { size_t message, at, len; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
+	struct { size_t message, at, len; bool refused; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
 	size_t n_failures, flown; /* and the message that a flight went ahead of */
 	struct buf failed;
 	size_t looked, had, n_turns, gone_at; /* in out, and when it went on; turns; how much of the log had come through when it was gone */
@@ -75,6 +75,7 @@ struct conn {
 struct pooled {
 	struct pool pool; /* first */
 	struct session_counters counters;
+	struct pin_limit pins;
 	uint64_t generation;
 	struct pool_limit user;
 	size_t n_clients;
@@ -89,7 +90,7 @@ enum count {
 	COUNT_PIN_ENDED, COUNT_WAITED, COUNT_OPENED, COUNT_OPEN_FAILED, COUNT_GIVEN_BACK, COUNT_CLOSED, COUNT_EVICTED, COUNT_DIED, COUNT_VANISHED,
 	COUNT_CANCELLED, COUNT_BEGIN_HELD, COUNT_STRANGE_EVICTED, COUNT_FAULT,
 	COUNT_NOTIFIED, COUNT_MUST_HEAR, COUNT_NO_NUMBER, COUNT_OWN, COUNT_MARKER, COUNT_LISTEN_REFUSED, COUNT_LISTEN_LOST,
-	COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS, COUNT_PLAIN_SAID,
+	COUNT_REFUSED, COUNT_TOO_MANY_PINS, COUNT_NOT_RESTORED, COUNT_TOLD_BROKEN, COUNT_LOCAL_ANSWER, COUNT_FLIGHT, COUNT_MESSAGES, COUNT_STATEMENTS, COUNT_PLAIN_SAID,
 	COUNTS,
 };
 
@@ -101,6 +102,7 @@ struct world {
 	FILE *trace;
 	struct rng rng;
 	struct session_store store;
+	struct state_rules rules;
 	struct model_cluster cluster;
 	struct pool_limit database;
 	struct pooled pools[POOLS];

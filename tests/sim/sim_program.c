@@ -1,4 +1,5 @@
 /* What clients do: made from a seed, printed so that a person can read it, and read back. */
+#include "state/rules.h"
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
@@ -461,6 +462,8 @@ static void choose_features(struct maker *m)
 		some &= (uint64_t)rng_next(&m->rng) << 32 | rng_next(&m->rng);
 	if (some & (1ull << F_NOTIFY | 1ull << F_OWN_CHANNELS))
 		some |= 1ull << F_LISTEN;
+	if (some >> F_OWN_CHANNELS & 1) /* behind COMMIT AND CHAIN they are those of before */
+		some &= ~(1ull << F_CHAIN);
 	some |= 1ull << rng_below(&m->rng, FEATURES) | 1ull << rng_below(&m->rng, FEATURES) | 1ull << F_PLAIN;
 	if (some >> F_LITERAL & 1 && left_out & OUT_ANALYSED_ANEW)
 		some &= ~(1ull << F_PATH | 1ull << F_TEMP | 1ull << F_DISCARD);
@@ -507,6 +510,24 @@ static void make_client(struct maker *m, struct sim_client *c)
 	c->vanishes = rng_below(&m->rng, 8) ? -1 : (int)rng_below(&m->rng, (uint32_t)c->n_units + 1);
 }
 
+/* For one program in eight. */
+static void make_rules(struct maker *m, struct sim_program *p)
+{
+	static const uint8_t refused[] = { RULE_ROLE, RULE_PREPARED, RULE_CURSOR, RULE_LOCK, RULE_TEMP, RULE_LISTEN, RULE_SEQUENCE, RULE_OPAQUE, RULE_SETTINGS };
+	static const uint8_t pinned[] = { RULE_ROLE, RULE_PREPARED, RULE_LISTEN, RULE_OPAQUE, RULE_SETTINGS };
+
+	p->refuse = p->pin = 0;
+	p->max_pins = 0;
+	if (rng_below(&m->rng, 8))
+		return;
+	if (rng_below(&m->rng, 2))
+		p->refuse = 1u << refused[rng_below(&m->rng, sizeof refused)];
+	if (rng_below(&m->rng, 2))
+		p->pin = 1u << pinned[rng_below(&m->rng, sizeof pinned)] | 1u << pinned[rng_below(&m->rng, sizeof pinned)];
+	p->pin &= ~p->refuse;
+	p->max_pins = (int)rng_below(&m->rng, 3);
+}
+
 void program_of_seed(struct sim_program *p, uint64_t seed)
 {
 	struct maker m = { .rng = { seed * 0x2545F4914F6CDD1Du } };
@@ -527,6 +548,7 @@ void program_of_seed(struct sim_program *p, uint64_t seed)
 	p->at_once = !rng_below(&m.rng, 4);
 	p->faults = !rng_below(&m.rng, 8);
 	p->shares = rng_below(&m.rng, 4);
+	make_rules(&m, p);
 	for (m.client = 0; m.client < p->n_clients; m.client++)
 		make_client(&m, &p->clients[m.client]);
 }
@@ -537,6 +559,8 @@ void program_print(const struct sim_program *p, FILE *f)
 {
 	fprintf(f, "schedule %llu\npools %zu size %d reserve %d limit %d prepared %zu\n", (unsigned long long)p->schedule, p->n_pools, p->size, p->reserve,
 		p->limit, p->prepared_max);
+	if (p->refuse || p->pin || p->max_pins)
+		fprintf(f, "rules refuse %u pin %u max %d\n", p->refuse, p->pin, p->max_pins);
 	fprintf(f, "with%s%s%s%s%s%s%s\n", p->chunks ? " chunks" : "", p->deaths ? " deaths" : "", p->failing ? " failing" : "",
 		p->cancels ? " cancels" : "", p->at_once ? " at_once" : "", p->faults ? " faults" : "", p->shares ? " shares" : "");
 	for (size_t i = 0; i < p->n_clients; i++) {
@@ -569,6 +593,8 @@ static bool read_line(struct sim_program *p, char *line)
 	}
 	if (!strncmp(line, "pools ", 6))
 		return sscanf(line, "pools %zu size %d reserve %d limit %d prepared %zu", &p->n_pools, &p->size, &p->reserve, &p->limit, &p->prepared_max) == 5;
+	if (!strncmp(line, "rules ", 6))
+		return sscanf(line, "rules refuse %u pin %u max %d", &p->refuse, &p->pin, &p->max_pins) == 3;
 	if (!strncmp(line, "with", 4)) {
 		p->chunks = strstr(line, " chunks");
 		p->deaths = strstr(line, " deaths");

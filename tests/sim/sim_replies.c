@@ -48,12 +48,20 @@ static void client_broken(struct world *w, struct client *c)
 	pools_serve(w, pool_of(w, c));
 }
 
+/* What could not be told beforehand, from the text: the last one in is closed. */
+static bool too_many_pins(struct world *w, const struct client *c)
+{
+	const struct pin_limit *l = &pool_of(w, c)->pins;
+
+	return l->max && l->count >= l->max && !strcmp(c->s.refusal, "too many pinned sessions");
+}
+
 void client_events(struct world *w, struct client *c, uint32_t events)
 {
 	struct conn *b = c->conn;
 
 	if (events & EVENT_BROKEN) {
-		if (b && !b->dying && !b->faulty)
+		if (b && !b->dying && !b->faulty && !too_many_pins(w, c))
 			world_fail(w, "client %zu: %s", client_no(w, c), c->s.refusal);
 		else if (b)
 			client_broken(w, c);

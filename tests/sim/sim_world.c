@@ -19,7 +19,7 @@ static const char *const count_names[COUNTS] = {
 	"backends evicted", "backends that died", "clients that vanished", "queries cancelled in line", "BEGINs held back",
 	"backends evicted for what they have seen", "our statements that failed",
 	"notifications told", "notifications that had to be", "55000 for a number", "notifications of one's own", "markers", "LISTEN not shared for now", "listening servers that died",
-	"settings not restored", "clients told that all is lost",
+	"statements refused by rule", "pins refused by limit", "settings not restored", "clients told that all is lost",
 	"answered without a backend", "settings in flight", "messages", "statements run", "messages that take no thought, by the run",
 };
 
@@ -332,6 +332,15 @@ static bool waits_for_nothing(const struct world *w, const struct pool *p)
 	return false;
 }
 
+static int pins_counted(struct world *w, const struct pooled *p)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < w->p->n_clients; i++)
+		n += pool_of(w, &w->clients[i]) == p && w->clients[i].s.pin_counted;
+	return n;
+}
+
 static void pool_holds(struct world *w, struct pooled *p)
 {
 	const struct pool *q = &p->pool;
@@ -345,6 +354,8 @@ static void pool_holds(struct world *w, struct pooled *p)
 		world_fail(w, "a pool's counts are not what it has");
 	if (pool_backends(q) > q->size + q->reserve)
 		world_fail(w, "a pool has %d backends, allowed are %d", pool_backends(q), q->size + q->reserve);
+	if (p->pins.count != pins_counted(w, p) || (p->pins.max && p->pins.count > p->pins.max))
+		world_fail(w, "a pool counts %d pins, has %d, allowed are %d", p->pins.count, pins_counted(w, p), p->pins.max);
 	if (waits_for_nothing(w, q))
 		world_fail(w, "a client waits and a backend is idle");
 }
@@ -359,6 +370,9 @@ static void client_holds(struct world *w, struct client *c)
 		world_fail(w, "client %zu and its backend don't agree", client_no(w, c));
 	if (c->s.pins && !c->conn)
 		world_fail(w, "client %zu is pinned to nothing", client_no(w, c));
+	for (int i = 0; i < PIN_REASONS; i++)
+		if (c->s.pins >> i & 1 && rules_kind_of_pin(1u << i) >= 0 && w->rules.refuse >> rules_kind_of_pin(1u << i) & 1)
+			world_fail(w, "client %zu is pinned by what a rule refuses: %s", client_no(w, c), pin_reason_name(1u << i));
 }
 
 static void world_holds(struct world *w)
@@ -411,6 +425,7 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	c->s.generation = &p->generation;
 	c->s.carry = true;
 	c->s.channels = w->listening.channels;
+	session_rules_set(&c->s, &w->rules, &p->pins, true);
 	start_with(c, program->start);
 	model_greet(&c->alone);
 	buf_reset(&c->alone.out);
@@ -418,7 +433,7 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	c->conn = NULL;
 	c->left = c->n_messages = c->n_cancelled = c->n_failures = 0;
 	buf_reset(&c->failed);
-	c->drop = c->runnable = c->fatal = c->vanished = false;
+	c->drop = c->refusing = c->runnable = c->fatal = c->vanished = false;
 	memset(&c->waiter, 0, sizeof c->waiter);
 	for (size_t u = 0; u < program->n_units && (int)u != program->vanishes; u++)
 		script_put(&c->script, program->units[u]);
@@ -426,6 +441,19 @@ static void client_begins(struct world *w, struct client *c, const struct sim_cl
 	if (!c->vanishes)
 		script_put(&c->script, ENDING);
 	p->n_clients++;
+}
+
+static void rules_begin(struct world *w)
+{
+	w->rules = *rules_normal();
+	w->rules.database = "d";
+	w->rules.user = "u";
+	for (int i = 0; i < RULE_KINDS; i++)
+		if (w->p->refuse >> i & 1)
+			w->rules.action[i] = RULE_REFUSE;
+		else if (w->p->pin >> i & 1)
+			w->rules.action[i] = RULE_PIN;
+	rules_complete(&w->rules);
 }
 
 static void world_begins(struct world *w, const struct sim_program *p)
@@ -441,10 +469,12 @@ static void world_begins(struct world *w, const struct sim_program *p)
 	w->n_senders = 0;
 	w->last_pid = 1;
 	listening_begins(w);
+	rules_begin(w);
 	for (size_t i = 0; i < p->n_pools; i++) {
 		memset(&w->pools[i], 0, sizeof w->pools[i]);
 		pool_init(&w->pools[i].pool, &w->database, &w->pools[i].user);
 		w->pools[i].pool.size = p->size;
+		w->pools[i].pins.max = p->max_pins;
 		w->pools[i].pool.reserve = p->reserve;
 		w->pools[i].pool.reserve_after_us = 100000;
 	}
