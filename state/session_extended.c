@@ -464,7 +464,7 @@ static bool says_the_same(struct session *s, const struct effects *e, uint8_t su
 		return named == target || executes_too_deep(named);
 	default:
 		if (!target || named)
-			return !target || named == target || same_text(named, target);
+			return !target || (substitute != SUB_PREPARED && (named == target || same_text(named, target)));
 		return (substitute == SUB_PREPARED) == set_has(&s->backend->prepared, target) &&
 		       (s->backend->status == 'E' || settings_meaning(target->at_parse) == settings_meaning(s->effective));
 	}

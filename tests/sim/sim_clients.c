@@ -135,6 +135,7 @@ void client_note_failure(struct world *w, struct client *c, size_t had, size_t m
 			body = 0; /* its numbers are gone, and it would be told the same alone */
 		} else if (text && c->refusing && is_refusal(text)) {
 			c->refusing = false;
+			message = c->refused_at;
 			counts[strstr(text, "too many pinned") ? COUNT_TOO_MANY_PINS : COUNT_REFUSED]++;
 			refused = true;
 		} else if (!text || !strstr(text, "out of memory")) {
@@ -179,8 +180,10 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 	enum session_verdict verdict = session_from_client(&c->s, m);
 
 	counts[COUNT_NEXT + verdict]++;
-	if (c->s.counters->flights != flights || c->s.refused_now)
+	if (c->s.counters->flights != flights)
 		c->flown = c->n_messages;
+	if (c->s.refused_now)
+		c->refused_at = c->n_messages;
 	c->refusing |= c->s.refused_now;
 	c->s.refused_now = false;
 	client_note_failure(w, c, had, c->n_messages);

@@ -50,7 +50,7 @@ struct client {
 	enum client_state state;
 	size_t cancelled[CANCELS], n_cancelled; /* messages by number */
 	struct { size_t message, at, len; bool refused; } failures[FAILURES]; /* that failed because ours did: number, body in `failed` */
-	size_t n_failures, flown; /* and the message that a flight went ahead of */
+	size_t n_failures, refused_at, flown; /* the last that was refused; and the message that a flight went ahead of */
 	struct buf failed;
 	size_t looked, had, n_turns, gone_at; /* in out, and when it went on; turns; how much of the log had come through when it was gone */
 	struct turn turns[TURNS];
