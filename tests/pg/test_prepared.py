@@ -935,3 +935,17 @@ def test_a_name_that_is_taken_between_bind_and_execute(s):
     a = s.client("a")
     a.parse("", "PREPARE p3 AS SELECT 3").bind().parse("p3", "SELECT 4").execute().sync().go()
     a.q("EXECUTE p3")
+
+
+@scenario("prepared statements", noise=NO_SCHEMAS)
+def test_sql_prepare_behind_set_config_in_its_transaction(s):
+    a, b = s.client("a"), s.client("b")
+    a.q("BEGIN")
+    a.q("SELECT set_config('search_path', 's5', false)")
+    a.q("PREPARE here AS SELECT f(1)")
+    a.q("COMMIT")
+    b.q("SELECT 1")
+    a.q("EXECUTE here")
+    a.q("SET search_path = s4")
+    b.q("DISCARD ALL")
+    a.q("EXECUTE here")
