@@ -462,6 +462,8 @@ static void choose_features(struct maker *m)
 		some &= (uint64_t)rng_next(&m->rng) << 32 | rng_next(&m->rng);
 	if (some & (1ull << F_NOTIFY | 1ull << F_OWN_CHANNELS))
 		some |= 1ull << F_LISTEN;
+	if (some >> F_OWN_STATEMENTS & 1) /* one parsed under a role that is gone can't be shown */
+		some &= ~(1ull << F_ROLE_DROPPED);
 	if (some >> F_OWN_CHANNELS & 1) /* behind COMMIT AND CHAIN they are those of before */
 		some &= ~(1ull << F_CHAIN);
 	some |= 1ull << rng_below(&m->rng, FEATURES) | 1ull << rng_below(&m->rng, FEATURES) | 1ull << F_PLAIN;
@@ -547,6 +549,8 @@ void program_of_seed(struct sim_program *p, uint64_t seed)
 	p->cancels = !rng_below(&m.rng, 8);
 	p->at_once = !rng_below(&m.rng, 4);
 	p->faults = !rng_below(&m.rng, 8);
+	if (m.features >> F_OWN_STATEMENTS & 1) /* what can't be laid out is told in pgporter's words, and later ones as in a failed transaction */
+		p->faults = false;
 	p->shares = rng_below(&m.rng, 4);
 	make_rules(&m, p);
 	for (m.client = 0; m.client < p->n_clients; m.client++)
