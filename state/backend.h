@@ -39,7 +39,9 @@ struct backend {
 	uint64_t unnamed;	/* serial of the Parse that the unnamed statement there comes from; 0: none; UNNAMED_UNKNOWN */
 	uint64_t sequences;	/* serial of the only session that has used it since DISCARD SEQUENCES; 0: none has; SEQUENCES_MANY */
 	uint64_t plans;		/* serial of the DISCARD PLANS after which all plans here were made */
-	char status;		/* of the last ReadyForQuery: I, T or E */
+	char status;		/* of the last ReadyForQuery: I, T or E; T where that said I and half_ended knows better */
+	bool answered;		/* since then it has answered more than Close */
+	bool half_ended;	/* its transaction is open all the same (state/session_half_ended.c) */
 	bool batch;		/* extended messages were sent since the last Sync */
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */
 	bool copy_in, copy_both; /* CopyIn/CopyBothResponse seen, its end not */
@@ -49,6 +51,12 @@ struct backend {
 				 * clients whose rules ignore them too */
 	bool spoilt;		/* holds what can't be undone or isn't known: close it when its client leaves */
 };
+
+/* As the last ReadyForQuery put it. */
+static inline char backend_said(const struct backend *b)
+{
+	return b->half_ended ? 'I' : b->status;
+}
 
 void backend_init(struct backend *b, struct settings_store *st, struct buf *out);
 void backend_release(struct backend *b);

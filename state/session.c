@@ -163,10 +163,12 @@ void owed_portal(struct owed *o, struct portal *p)
 
 void owed_pop(struct session *s)
 {
-	struct portal *p = ledger_head(&s->backend->owed)->portal;
+	struct owed *o = ledger_head(&s->backend->owed);
 
-	if (p)
-		portal_release(p);
+	if (o->kind != OWED_CLOSE)
+		s->backend->answered = true;
+	if (o->portal)
+		portal_release(o->portal);
 	ledger_pop(&s->backend->owed);
 }
 
@@ -199,6 +201,8 @@ void session_release(struct session *s)
 	session_txn_reset(s);
 	free(s->txn.names);
 	buf_release(&s->task_error);
+	buf_release(&s->lost.error);
+	lost_forget(s);
 	buf_release(&s->task_rows);
 	settings_release(s->task_target);
 	settings_release(s->base);
@@ -442,6 +446,7 @@ static void answer_ready(struct session *s, char status)
 	s->query_done = 0;
 	if (status == 'I' && buf_len(&s->listen.inbox))
 		listen_flush(s);
+	lost_report(s);
 	msg_add(s->to_client, 'Z', &status, 1);
 }
 
@@ -860,6 +865,22 @@ static enum session_verdict task_error_message(struct session *s, const struct c
 	return skip_message(s, m);
 }
 
+static enum session_verdict fail_with_lost(struct session *s, const struct client_message *m)
+{
+	bool alone = m->type == 'Q' || m->type == 'F';
+
+	if (s->backend && s->backend->batch) { /* Close was sent, and is answered first */
+		lost_raise(s, alone);
+		return SESSION_DROP;
+	}
+	lost_tell(s);
+	if (alone)
+		answer_ready(s, session_status(s));
+	else
+		s->skip = true;
+	return SESSION_DROP;
+}
+
 static inline bool goes_on(const struct session *s, const struct client_message *m)
 {
 	if (!session_goes_on(s))
@@ -939,6 +960,8 @@ static __attribute__((noinline)) enum session_verdict first_message(struct sessi
 		listen_forget_unsent(s);
 		return skip_message(s, m);
 	}
+	if (lost_fails(s, m->type))
+		return fail_with_lost(s, m);
 	if (s->listen.unsent)
 		listen_send_unsent(s, m);
 	if (!b && m->have < m->len && m->have < held_before_linking(m))
@@ -960,7 +983,8 @@ static __attribute__((noinline)) enum session_verdict first_message(struct sessi
 	if (!all_ready(s, m))
 		return SESSION_HOLD;
 	/* In a failed transaction anything executed may end that, and then all has to be there that was not asked for in it. */
-	s->ready = b->status != 'E' && !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held;
+	s->ready = b->status != 'E' && !s->pins && s->views == VIEWS_NONE && !s->listens && !s->listen.unsent && !s->begin.held &&
+		   !buf_len(&s->lost.error);
 	return linked_message(s, m);
 }
 

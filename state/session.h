@@ -118,7 +118,7 @@ enum {
 enum { EVENT_ROLES = 1 << 12 }; /* roles_gone are gone: session_role_gone() for everybody, then session_roles_told() */
 
 enum task_kind { TASK_NONE, TASK_APPLY, TASK_PREPARE, TASK_OBSERVE, TASK_LOGIN, TASK_FORGET, TASK_UNDO, TASK_NOTIFY, TASK_LEARN, TASK_NAMES, TASK_BEGIN,
-		 TASK_SEQUENCE, TASK_SETTLE, TASK_CLEAR, TASK_LAY, TASK_RESET };
+		 TASK_SEQUENCE, TASK_SETTLE, TASK_CLEAR, TASK_LAY, TASK_RESET, TASK_HALF_ENDED };
 
 /* The client's statements under its own names, on the backend, for what shows them (state/session_views.c). */
 enum views {
@@ -283,6 +283,12 @@ struct session {
 	uint32_t pins_settled; /* when the last transaction was over */
 	uint64_t ruled_settings; /* settings_id() of those that pins were last judged by; 0: they have to be */
 	char *pin_text;	     /* beginning of the statement that did it; NULL: nothing did, or not known */
+
+	/* A transaction that PostgreSQL has ended by half (state/session_half_ended.c) was rolled back here. */
+	struct {
+		struct buf error; /* that the client's next statement fails with: ErrorResponse body */
+		const struct settings *reported; /* by PostgreSQL since; told when the error is; NULL: there is none, or it was */
+	} lost;
 
 	enum views views, views_next; /* next: when TASK_CLEAR is done */
 	bool views_ending; /* no message waits for that */

@@ -629,7 +629,7 @@ char session_status(const struct session *s)
 {
 	if (s->begin.held)
 		return s->begin.failed ? 'E' : 'T';
-	return s->backend ? s->backend->status : 'I';
+	return s->backend ? backend_said(s->backend) : 'I';
 }
 
 void begin_fails(struct session *s)

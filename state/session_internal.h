@@ -393,7 +393,23 @@ void prepare_apply(struct session *s, const char *name, enum substitute sub, str
 /* By Execute of a portal that was bound before settings were changed: the backend has another statement than meant. */
 void prepare_undo(struct session *s, const struct portal *p);
 
+/* session_half_ended.c: what PostgreSQL says is over, and isn't */
+char half_ended_status(struct backend *b, bool sync, char said); /* what a ReadyForQuery makes of the backend's status */
+void half_ended_end(struct session *s); /* the client was told that its transaction is over: a task ends it */
+void half_ended_done(struct session *s, bool failed, uint32_t *events); /* it has */
+/* Is this message the statement that fails with it? */
+static inline bool lost_fails(const struct session *s, char type)
+{
+	return buf_len(&s->lost.error) && strchr("QFPBDE", type);
+}
+void lost_tell(struct session *s); /* it does */
+void lost_raise(struct session *s, bool alone); /* and PostgreSQL says so, behind what it still owes; alone: it is no part of a batch */
+void lost_report(struct session *s); /* ahead of ReadyForQuery, which is told without a backend */
+void lost_forget(struct session *s);
+
 /* session_reply.c */
+/* ReadyForQuery has come, of the client's message or of a part of it: what was left is settled. */
+void transaction_looked_at(struct session *s, uint32_t *events);
 bool ledger_skip(struct session *s); /* PostgreSQL skips to the next Sync; true if that was sent already */
 void session_tell_ready(struct session *s, uint32_t *events); /* the client's ReadyForQuery has come, and is told now… */
 void session_tell_held(struct session *s, uint32_t *events); /* …or, where that waited for a task, here */

@@ -355,6 +355,10 @@ static void tell_reported(struct session *s)
 {
 	struct telling t = { .s = s };
 
+	if (buf_len(&s->lost.error)) /* as if all that were still there */
+		return;
+	if (s->lost.reported)
+		lost_forget(s);
 	if (s->want == s->backend->have && s->backend->reported == s->reported)
 		return;
 	if (s->want != s->backend->have && s->want == s->base && s->backend->status == 'I')
@@ -366,10 +370,10 @@ static void tell_reported(struct session *s)
 	settings_release(t.told);
 }
 
-static void transaction_looked_at(struct session *s, uint32_t *events);
-
 static void tell_ready(struct session *s, uint32_t *events)
 {
+	char status;
+
 	s->ready_held = false;
 	*events |= EVENT_READY;
 	s->query_done = 0;
@@ -377,7 +381,8 @@ static void tell_ready(struct session *s, uint32_t *events)
 	if (s->backend->status == 'I' && buf_len(&s->listen.inbox))
 		listen_flush(s);
 	tell_reported(s);
-	msg_add(s->to_client, 'Z', &s->backend->status, 1);
+	status = backend_said(s->backend);
+	msg_add(s->to_client, 'Z', &status, 1);
 }
 
 void session_tell_ready(struct session *s, uint32_t *events)
@@ -394,8 +399,7 @@ void session_tell_held(struct session *s, uint32_t *events)
 		tell_ready(s, events);
 }
 
-/* ReadyForQuery has come, of the client's message or of a part of it. */
-static void transaction_looked_at(struct session *s, uint32_t *events)
+void transaction_looked_at(struct session *s, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
@@ -446,6 +450,8 @@ static void client_ready(struct session *s, uint32_t *events)
 	if (s->listens && s->backend->status == 'I' && listen_holds_ready(s))
 		return;
 	session_tell_ready(s, events);
+	if (s->backend->half_ended)
+		half_ended_end(s);
 }
 
 static enum reply_verdict on_ready(struct session *s, const struct client_message *m, uint32_t *events)
@@ -459,7 +465,7 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 		return REPLY_BROKEN;
 	ours = o->ours;
 	part = o->part;
-	b->status = (char)m->body[0];
+	b->status = half_ended_status(b, o->kind == OWED_SYNC, (char)m->body[0]);
 	b->batch = b->skipping = b->copy_in = b->copy_both = false;
 	ledger_pop(&b->owed);
 	if (flight_roll_back(s, ours))
@@ -502,7 +508,7 @@ static enum reply_verdict on_parameter(struct session *s, const struct client_me
 	was = settings_get(s->reported, name);
 	if (was && !strcmp(was, value) && !s->through)
 		return REPLY_SWALLOW; /* the client knows: the backend was another's before */
-	if (reset_reported(s, name))
+	if (buf_len(&s->lost.error) || reset_reported(s, name))
 		return REPLY_SWALLOW;
 	/* What is rolled back may be of ours as well: DISCARD ALL's in a batch that goes on with BEGIN. */
 	if (s->through || !o || (s->want == s->backend->have && !s->txn.error && s->txn.outcome != 'R')) {
@@ -859,10 +865,26 @@ static enum reply_verdict against_ledger(struct session *s, struct owed *o, cons
 	return REPLY_SWALLOW;
 }
 
+/* It tells that a statement has begun. */
+static bool answers(char type)
+{
+	switch (type) {
+	case 'Z':
+	case 'S':
+	case 'N':
+	case 'A':
+	case '3':
+		return false;
+	default:
+		return true;
+	}
+}
+
 static enum reply_verdict through_reply(struct session *s, const struct client_message *m, uint32_t *events)
 {
 	struct backend *b = s->backend;
 
+	b->answered = b->answered || answers(m->type);
 	switch (m->type) {
 	case 'S':
 		return m->have < m->len ? REPLY_WHOLE : on_parameter(s, m);
@@ -871,7 +893,7 @@ static enum reply_verdict through_reply(struct session *s, const struct client_m
 			return REPLY_WHOLE;
 		if (m->len != 1)
 			return REPLY_BROKEN;
-		b->status = (char)m->body[0];
+		b->status = half_ended_status(b, true, (char)m->body[0]);
 		b->batch = b->copy_in = b->copy_both = false;
 		if (s->ready_owed)
 			s->ready_owed--;

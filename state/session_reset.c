@@ -67,7 +67,7 @@ bool reset_look(struct session *s)
 	bool possible = s->may_reset;
 
 	s->may_reset = false;
-	if (possible && s->backend->status == 'T')
+	if (possible && s->backend->status == 'T' && !s->backend->half_ended)
 		give_back(s);
 	return possible && (s->task == TASK_RESET || (s->task == TASK_OBSERVE && reported_otherwise(s)));
 }

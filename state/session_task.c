@@ -498,6 +498,9 @@ void task_finish(struct session *s, uint32_t *events)
 		s->refusal = "could not give settings back that the last statement has reset";
 		*events |= EVENT_BROKEN;
 		break;
+	case TASK_HALF_ENDED:
+		half_ended_done(s, failed, events);
+		break;
 	case TASK_BEGIN:
 		if (begin_done(s))
 			break;

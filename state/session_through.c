@@ -65,7 +65,7 @@ bool through_ready(struct session *s)
 	bool reset = s->through_reset;
 
 	through_forget(s);
-	if (s->want == b->have || b->status == 'E' || s->ready_owed || s->task) {
+	if (s->want == b->have || b->status == 'E' || b->half_ended || s->ready_owed || s->task) {
 		if (reset)
 			session_tell_reported(s, b->reported);
 		return false;
@@ -78,10 +78,13 @@ bool through_ready(struct session *s)
 /* They are, or could not be, which the client learns with its next message. */
 void through_restored(struct session *s, uint32_t *events)
 {
+	char status;
+
 	if (!s->through_held)
 		return;
 	s->through_held = false;
 	session_tell_reported(s, s->backend->reported);
-	msg_add(s->to_client, 'Z', &s->backend->status, 1);
+	status = backend_said(s->backend);
+	msg_add(s->to_client, 'Z', &status, 1);
 	*events |= EVENT_READY;
 }

@@ -103,6 +103,39 @@ def test_query_in_the_middle_of_a_pipeline(s):
     a.parse("", "SET search_path = s1").bind().execute().query("SELECT v FROM t").go()
     a.q("SELECT v FROM t")
     a.sync().go()
+    a.q("SELECT 1")
+    a.q("SELECT v FROM t")
+
+
+def half_ended(client):
+    """On PostgreSQL 18 Sync says here that the transaction is over, and the client's next statement fails with XX000 and takes it back."""
+    client.parse("", "SET search_path = s1").bind().execute().query("INSERT INTO scratch.kept SELECT v FROM t").sync().go(2)
+
+
+@scenario("protocol", need=2, args={
+    "Query": (lambda a: a.q("SHOW search_path"),), "Queries": (lambda a: a.q("SET search_path = s2; SHOW search_path"),),
+    "batch": (lambda a: a.x("SHOW search_path"),),
+    "statement": (lambda a: a.bind("", "p").execute().sync().go(),),
+    "Close before": (lambda a: a.close_("S", "x").sync().sync().parse("", "SELECT 1").sync().go(3),),
+    "Describe": (lambda a: a.describe("S", "p").execute().query("SHOW search_path").sync().go(),),
+    "FunctionCall": (lambda a: a.function_call(177, [1, 2]).go(),), "BEGIN": (lambda a: a.q("BEGIN"),),
+    "COMMIT": (lambda a: a.q("COMMIT"),), "DISCARD": (lambda a: a.q("DISCARD ALL"),), "PREPARE": (lambda a: a.q("PREPARE x AS SELECT 1"),),
+    "EXECUTE": (lambda a: a.q("EXECUTE p"),), "LISTEN": (lambda a: a.q("LISTEN x"),), "leaves": (lambda a: a.leave(),),
+    "long": (lambda a: a.q("SELECT length('%s')" % ("x" * THREE_MB)),),
+})
+def test_a_query_in_the_middle_and_sync_alone_behind_it(s, then):
+    a, b = s.client("a"), s.client("b")
+    a.q("CREATE TABLE scratch.kept (v text); GRANT ALL ON scratch.kept TO PUBLIC")
+    a.parse("p", "SELECT current_setting('search_path')").describe("S", "p").sync().go()
+    half_ended(a)
+    b.q("SHOW search_path")
+    b.x("SELECT v FROM scratch.kept")
+    then(a)
+    b.q("SELECT v FROM scratch.kept")
+    if not a.closed:
+        a.q("SHOW search_path")
+        a.q("ROLLBACK")
+        a.bind("", "p").execute().sync().go()
 
 
 @scenario("protocol")

@@ -49,6 +49,9 @@ struct pg {
 	struct { char name[PG_WORD]; struct pg_vars vars; } saves[PG_SAVES];
 	size_t n_saves;
 	bool implicit, explicit_, failed, skip, copying, copy_simple, in_batch;
+	/* PostgreSQL 18: a Query behind an Execute is in its transaction, which Sync ends by half where nothing has begun since. */
+	bool half_ends, executed, begun, half_ended;
+	bool commits; /* or where it says the same and commits */
 	char told_tz[PG_WORD], told_app[PG_WORD];
 	struct pg_stmt stmts[PG_STMTS];
 	struct pg_portal portals[PG_PORTALS];
@@ -151,7 +154,7 @@ static void pg_end(struct pg *g, bool commit)
 		g->vars = g->at_begin;
 	for (size_t i = 0; i < g->vars.n; i++)
 		g->vars.v[i].has_local = false;
-	g->implicit = g->explicit_ = g->failed = false;
+	g->implicit = g->explicit_ = g->failed = g->executed = false;
 	g->n_saves = 0;
 	pg_portals_end(g);
 }
@@ -191,17 +194,28 @@ static void pg_tell(struct pg *g, const char *name, const char *as, char *told)
 	msg_end(&g->out, mark);
 }
 
-static void pg_ready(struct pg *g)
+static void pg_ready_in(struct pg *g, bool within)
 {
 	char status;
 
-	if (g->implicit)
+	if (g->implicit && !within)
 		pg_end(g, true);
-	g->in_batch = false;
-	status = g->failed ? 'E' : g->explicit_ ? 'T' : 'I';
+	g->in_batch = g->begun = false;
+	status = g->failed ? 'E' : g->explicit_ || (g->implicit && !g->half_ended) ? 'T' : 'I';
 	pg_tell(g, "timezone", "TimeZone", g->told_tz);
 	pg_tell(g, "application_name", "application_name", g->told_app);
 	msg_add(&g->out, 'Z', &status, 1);
+}
+
+static void pg_ready(struct pg *g)
+{
+	pg_ready_in(g, false);
+}
+
+static void pg_sync(struct pg *g)
+{
+	g->half_ended = g->half_ends && !g->commits && g->implicit && g->executed && !g->begun;
+	pg_ready_in(g, g->half_ended);
 }
 
 static bool pg_begins(const char *text, const char *with)
@@ -558,6 +572,9 @@ static bool pg_statement(struct pg *g, const struct pg_run *r, const char *text)
 		pg_one(g, r, text, "");
 	} else if (pg_begins(text, "SELECT")) {
 		pg_one(g, r, text, text + 6);
+	} else if (pg_begins(text, "DO $pgporter$BEGIN RAISE EXCEPTION ") && pg_quoted(text, 0, value) && pg_quoted(text, 1, name)) {
+		pg_error(g, name, "%s", value);
+		return false;
 	} else if (pg_begins(text, "DO ")) { /* DO 'name value': a function that sets */
 		char both[PG_WORD];
 
@@ -676,7 +693,7 @@ static void pg_query(struct pg *g, const char *text)
 	}
 	if (!any)
 		msg_add(&g->out, 'I', NULL, 0);
-	pg_ready(g);
+	pg_ready_in(g, g->half_ends && g->executed && !r.several);
 }
 
 /* ---- the extended protocol ---- */
@@ -803,7 +820,7 @@ static void pg_execute(struct pg *g, struct reader *r)
 		pg_error(g, "55000", "portal \"%s\" cannot be run", name);
 		return;
 	}
-	p->done = true;
+	p->done = g->executed = true;
 	held = *p; /* a COMMIT frees it while it runs */
 	p->used = false;
 	if (pg_blank(held.text))
@@ -842,7 +859,7 @@ static void pg_copy_message(struct pg *g, char type)
 		g->skip = !g->copy_simple;
 	}
 	if (g->copy_simple)
-		pg_ready(g);
+		pg_ready_in(g, g->half_ends && g->executed);
 }
 
 static void pg_message(struct pg *g, char type, const uint8_t *body, size_t len)
@@ -856,12 +873,21 @@ static void pg_message(struct pg *g, char type, const uint8_t *body, size_t len)
 	}
 	if (type == 'S') {
 		g->skip = false;
-		pg_ready(g);
+		pg_sync(g);
 		return;
 	}
 	if (g->skip || type == 'H' || type == 'd' || type == 'c' || type == 'f')
 		return;
 	before = buf_len(&g->out);
+	g->begun = g->begun || type != 'C';
+	if (g->half_ended && type != 'C') {
+		g->half_ended = false;
+		g->skip = type != 'Q';
+		pg_error(g, "XX000", "unexpected state %s", "STARTED");
+		if (type == 'Q')
+			pg_ready(g);
+		return;
+	}
 	switch (type) {
 	case 'Q':
 		pg_query(g, (const char *)body);

@@ -128,6 +128,7 @@ struct world {
 	uint32_t (*random)(struct world *w); /* NULL: whole messages, first comes first */
 	uint64_t seed;
 	bool broken;
+	bool half_ends; /* as PostgreSQL 18 does (struct pg) */
 	bool forgetful; /* sessions look at every message as if nothing were known from those before it */
 	size_t prefer; /* server to link to where it is free */
 	uint32_t events;
@@ -145,6 +146,7 @@ static void server_open(struct world *w, struct server *v)
 {
 	v->opened = true;
 	pg_init(&v->pg);
+	v->pg.half_ends = w->half_ends;
 	backend_init(&v->facts, w->store.settings, &v->out);
 	v->facts.prepared_max = 100;
 	backend_reported(&v->facts, "TimeZone", "default");
@@ -187,6 +189,14 @@ static void world_init(struct world *w, size_t clients, size_t servers)
 	}
 	for (size_t i = 0; i < servers; i++)
 		server_open(w, &w->servers[i]);
+}
+
+/* Its servers are PostgreSQL 18. */
+static __attribute__((unused)) void world_half_ends(struct world *w)
+{
+	w->half_ends = true;
+	for (size_t i = 0; i < w->n_servers; i++)
+		w->servers[i].pg.half_ends = true;
 }
 
 static void client_start_with(struct world *w, size_t i, const char *name, const char *value)

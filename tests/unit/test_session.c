@@ -281,6 +281,72 @@ static void what_an_opaque_statement_set_is_found_and_carried(void **state)
 	client_says(&w, 1, "Q:SHOW search_path", "T D(default) C(SHOW) Z(I)");
 }
 
+/* PostgreSQL 18: state/session_half_ended.c. */
+#define HALF_ENDED "P::SET timezone = 'a'|B::|E:|Q:SELECT 1|S"
+#define HALF_ENDED_SAYS "1 2 C(SET) T D( 1) C(SELECT 1) S(TimeZone=a) Z(T) Z(I)"
+#define LOST "E(XX000 unexpected state STARTED)"
+
+static void a_transaction_that_is_ended_by_half_is_its_clients_loss_and_nobody_elses(void **state)
+{
+	world_half_ends(&w);
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	assert_null(w.clients[0].on);
+	assert_true(w.servers[0].opened);
+	server_was_told(&w, 0, "P(,SET timezone = 'a') B(,) E() H Q(SELECT 1) S Q()");
+	client_says(&w, 1, "Q:SHOW timezone", "T D(default) C(SHOW) Z(I)");
+	client_says(&w, 0, "C:S:x|S|S", "3 Z(I) Z(I)"); /* begins nothing */
+	server_forget(&w, 0);
+	client_says(&w, 0, "Q:SET app.x = 'lost'|Q:SHOW timezone", LOST " S(TimeZone=default) Z(I) T D(default) C(SHOW) Z(I)");
+	server_was_told(&w, 0, "Q(SHOW timezone)");
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	client_says(&w, 0, "P:s:SELECT parsed|B::s|E:|Q:SELECT 3|S|Q:SHOW timezone", LOST " S(TimeZone=default) Z(I) T D(default) C(SHOW) Z(I)");
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	client_says(&w, 0, "C:S:x|B::s|S|B::s|S", "3 " LOST " S(TimeZone=default) Z(I) E(26000 prepared statement \"s\" does not exist) Z(I)");
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	client_says(&w, 0, "C:S:x|Q:SELECT 1|S", "3 " LOST " S(TimeZone=default) Z(I) Z(I)");
+	client_says(&w, 0, HALF_ENDED "|Q:SELECT 1|Q:SELECT 2", HALF_ENDED_SAYS " " LOST " S(TimeZone=default) Z(I) T D( 2) C(SELECT 1) Z(I)");
+}
+
+static void what_is_answered_without_a_backend_fails_with_it_too(void **state)
+{
+	world_half_ends(&w);
+	client_says(&w, 0, "P:s:SELECT parsed|S", "1 Z(I)");
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	client_says(&w, 0, "Q:DISCARD ALL|B::s|E:|S", LOST " S(TimeZone=default) Z(I) 2 D(default) C(SELECT 1) Z(I)");
+}
+
+static void a_client_that_leaves_at_once_leaves_no_half_ended_backend(void **state)
+{
+	world_half_ends(&w);
+	script_put(&w.clients[0].in, HALF_ENDED);
+	while (!w.servers[0].facts.half_ended)
+		world_turn(&w);
+	assert_false(session_unlink(&w.clients[0].s));
+}
+
+static void a_query_behind_an_execute_costs_no_backend_where_something_has_begun_since_or_a_block_has(void **state)
+{
+	world_half_ends(&w);
+	client_says(&w, 0, "P::SELECT 1|B::|E:|Q:SELECT 2|P::SELECT 3|B::|E:|S",
+		    "1 2 D( 1) C(SELECT 1) T D( 2) C(SELECT 1) Z(T) 1 2 D( 3) C(SELECT 1) Z(I)");
+	assert_null(w.clients[0].on);
+	client_says(&w, 0, "P::SELECT 1|B::|E:|Q:BEGIN|S|Q:COMMIT", "1 2 D( 1) C(SELECT 1) C(BEGIN) Z(T) Z(T) C(COMMIT) Z(I)");
+	assert_null(w.clients[0].on);
+	client_says(&w, 0, "Q:BEGIN|P::COMMIT|B::|E:|S", "C(BEGIN) Z(T) 1 2 C(COMMIT) Z(I)");
+	assert_null(w.clients[0].on);
+}
+
+/* A PostgreSQL that says the same, and commits. */
+static void a_transaction_that_was_ended_after_all_is_kept(void **state)
+{
+	world_half_ends(&w);
+	w.servers[0].pg.commits = true;
+	client_says(&w, 0, HALF_ENDED, HALF_ENDED_SAYS);
+	assert_null(w.clients[0].on);
+	w.prefer = 1;
+	client_says(&w, 0, "Q:SHOW timezone", "T D(a) C(SHOW) Z(I)");
+}
+
 static void messages_of_the_next_batch_wait_for_ready_for_query(void **state)
 {
 	struct client *c = &w.clients[0];
@@ -440,6 +506,11 @@ int main(void)
 		T(what_clients_read_of_parameters_is_told_before_ready_for_query),
 		T(a_lock_pins_until_it_is_given_back),
 		T(what_an_opaque_statement_set_is_found_and_carried),
+		T(a_transaction_that_is_ended_by_half_is_its_clients_loss_and_nobody_elses),
+		T(what_is_answered_without_a_backend_fails_with_it_too),
+		T(a_client_that_leaves_at_once_leaves_no_half_ended_backend),
+		T(a_query_behind_an_execute_costs_no_backend_where_something_has_begun_since_or_a_block_has),
+		T(a_transaction_that_was_ended_after_all_is_kept),
 		T(messages_of_the_next_batch_wait_for_ready_for_query),
 		T(an_earlier_executes_reply_does_not_let_past_the_barrier_behind_it),
 		T(a_query_in_a_batch_that_has_failed_is_skipped_with_it),

@@ -28,7 +28,7 @@ static const char *const units[] = {
 	"P::%t|S|B::|E:|S", "P::SET %v = '%x'|B::|E:|P:%n:%t|B::%n|E:|S", "P::SELECT 1|B::|E:|P::SET %v = '%x'|B::|E:|P:%n:%t|S",
 	"P::SET %v = '%x'|B::|E:|P::SELECT 1/0|B::|E:|P:%n:%t|S", "P::SELECT set_config($1, $2, false)|B:::%v:%x|E:|S",
 	"P::BEGIN|B::|E:|P::SET %v = '%x'|B::|E:|P::COMMIT|B::|E:|S", "P::RESET %v|B::|E:|P::SHOW %v|B::|E:|S",
-	"P::SELECT 1|B::|E:|Q:SELECT 2|P::SELECT 3|S", "B::nosuch|Q:SELECT 2|S", "B::nosuch|E:|P:%n:%t|S|Q:SELECT 1",
+	"P::SELECT 1|B::|E:|Q:SELECT 2|P::SELECT 3|S", "P::SET %v = '%x'|B::|E:|Q:SHOW %v|S", "P::%t|B::|E:|Q:SET %v = '%x'|C:S:%n|S", "B::nosuch|Q:SELECT 2|S", "B::nosuch|E:|P:%n:%t|S|Q:SELECT 1",
 	"P::EXECUTE %n|B::|E:|S", "P::DEALLOCATE %n|B::|E:|S", "P::PREPARE %n AS %q|B::|E:|S", "S", "H|S",
 	"Q:COPY t FROM STDIN|d|d|c", "Q:COPY t FROM STDIN|d|f", "P::COPY t FROM STDIN|B::|E:|d|c|S", "P::COPY t FROM STDIN|B::|E:|S|d|c|S",
 	"P::COPY t FROM STDIN|B::|E:|d|f|S", "P::COPY t FROM STDIN|B::|E:|d|P::x|S", "d|c|S", "Q:SELECT pg_advisory_lock(1)",
@@ -119,7 +119,7 @@ static void tell(const struct world *w, uint64_t seed, size_t client, const char
 	}
 }
 
-static void play(uint64_t seed, size_t n_clients, size_t n_servers, size_t prepared_max)
+static void play(uint64_t seed, size_t n_clients, size_t n_servers, size_t prepared_max, bool half_ends)
 {
 	static char scripts[CLIENTS][PG_TEXT * 4];
 	struct world w;
@@ -130,6 +130,8 @@ static void play(uint64_t seed, size_t n_clients, size_t n_servers, size_t prepa
 	for (size_t i = 0; i < n_servers; i++)
 		w.servers[i].facts.prepared_max = prepared_max;
 	w.random = world_random;
+	if (half_ends)
+		world_half_ends(&w);
 	for (size_t i = 0; i < n_clients; i++) {
 		script_of(&w, scripts[i], sizeof scripts[i], 1 + world_random(&w) % UNITS);
 		if (i == 1) {
@@ -145,6 +147,7 @@ static void play(uint64_t seed, size_t n_clients, size_t n_servers, size_t prepa
 		char *want, *got = w.clients[i].on && w.clients[i].on->partial ? strdup("(in the middle of a message)") : show_replies(&w.clients[i].out);
 
 		pg_init(&own);
+		own.half_ends = half_ends;
 		if (i == 1) {
 			pg_start_with(&own, "timezone", "mine");
 			pg_start_with(&own, "app.x", "mine");
@@ -172,11 +175,13 @@ static void play_kind(uint64_t seed)
 	if (one && strtoul(one, NULL, 10) != seed)
 		return;
 	if (seed < 100000)
-		play(seed, 1 + seed % 3, 2, 100);
+		play(seed, 1 + seed % 3, 2, 100, false);
 	else if (seed < 200000)
-		play(seed, 2, 2, 1);
+		play(seed, 2, 2, 1, false);
+	else if (seed < 300000)
+		play(seed, 3, 1, 3, false);
 	else
-		play(seed, 3, 1, 3);
+		play(seed, 3, 2, 100, true);
 }
 
 static void clients_that_share_backends_read_what_each_would_alone(void **state)
@@ -197,12 +202,19 @@ static void clients_waiting_for_one_backend_all_get_their_turn(void **state)
 		play_kind(seed + 200000);
 }
 
+static void a_transaction_that_postgresql_18_ends_by_half_is_lost_to_its_client_alone(void **state)
+{
+	for (uint64_t seed = 1; seed <= seeds(); seed++)
+		play_kind(seed + 300000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(clients_that_share_backends_read_what_each_would_alone),
 		cmocka_unit_test(a_backend_with_room_for_one_statement_is_enough),
 		cmocka_unit_test(clients_waiting_for_one_backend_all_get_their_turn),
+		cmocka_unit_test(a_transaction_that_postgresql_18_ends_by_half_is_lost_to_its_client_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
