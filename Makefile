@@ -21,7 +21,7 @@ LDFLAGS += -fsanitize=$(SAN)
 endif
 
 
-LIBS := -levent -lssl -lcrypto -lpg_query -lprotobuf-c -lpthread
+LIBS := -levent -levent_pthreads -lssl -lcrypto -lpg_query -lprotobuf-c -lpthread
 SRC := $(wildcard parser/*.c state/*.c auth/*.c server/*.c)
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))

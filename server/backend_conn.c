@@ -96,10 +96,10 @@ static void part(struct backend_conn *b)
 	worker_clean(w, &b->stream);
 	buf_reset(&b->stream.in);
 	stream_resume(&b->stream);
-	stream_flush(&b->stream); /* what a client sent before it left runs, as it would directly */
+	stream_flush_now(&b->stream); /* what a client sent before it left runs, as it would directly */
 	if (!buf_len(&b->stream.out)) {
 		msg_add(stream_out(&b->stream), 'X', NULL, 0);
-		stream_flush(&b->stream);
+		stream_flush_now(&b->stream);
 	}
 	buf_reset(&b->stream.out);
 	shutdown(b->stream.fd, SHUT_WR);
@@ -683,5 +683,5 @@ static const struct stream_owner_ops conn_ops = {
 
 void conn_stream_init(struct backend_conn *b, int fd)
 {
-	stream_init(&b->stream, b->worker->base, &b->worker->blocks, fd, true, &conn_ops, b);
+	stream_init(&b->stream, loops_next(&b->worker->loops), fd, true, &conn_ops, b);
 }

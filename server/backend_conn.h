@@ -101,6 +101,7 @@ void cancel_begin(struct client *from, uint32_t pid, const uint8_t *key, size_t 
 void cancel_query(struct backend_conn *b); /* of our own accord, before it is closed */
 void cancel_abandon(struct client *from); /* that client is gone */
 void cancel_target_gone(struct backend_conn *b);
+void cancel_reap(struct worker *w);   /* frees what is done with */
 void cancel_expire(struct worker *w); /* cancel_wait_timeout */
 void cancel_free_all(struct worker *w);
 

@@ -42,7 +42,20 @@ static void cancel_end(struct cancel *x, const char *why)
 		x->from = NULL;
 		client_close(from, why);
 	}
-	free(x);
+	TAILQ_INSERT_TAIL(&w->dead_cancels, x, in);
+}
+
+void cancel_reap(struct worker *w)
+{
+	struct cancel *x, *next;
+
+	for (x = TAILQ_FIRST(&w->dead_cancels); x; x = next) {
+		next = TAILQ_NEXT(x, in);
+		if (!loops_freed(&w->loops, &x->stream))
+			continue;
+		TAILQ_REMOVE(&w->dead_cancels, x, in);
+		free(x);
+	}
 }
 
 static void send_cancel(struct cancel *x)
@@ -131,7 +144,7 @@ static bool cancel_connect(struct client *from, struct backend_conn *b)
 	memcpy(x->host, b->host, sizeof x->host);
 	b->cancels++;
 	TAILQ_INSERT_TAIL(&w->cancels, x, in);
-	stream_init(&x->stream, w->base, &w->blocks, fd, true, &cancel_ops, x);
+	stream_init(&x->stream, loops_next(&w->loops), fd, true, &cancel_ops, x);
 	return true;
 }
 

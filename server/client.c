@@ -118,7 +118,7 @@ void client_new(struct worker *w, int fd, bool unix_socket, const struct socket_
 	c->here = socket_end_here(fd);
 	c->connected_us = c->request_us = c->last_us = w->now_us;
 	c->line.client = c;
-	stream_init(&c->stream, w->base, &w->blocks, fd, false, &client_ops, c);
+	stream_init(&c->stream, loops_next(&w->loops), fd, false, &client_ops, c);
 	TAILQ_INSERT_TAIL(&w->clients, c, in);
 	key_add(w, c);
 }
@@ -148,12 +148,14 @@ static void uncount(struct client *c)
 
 static void count_bytes(struct client *c)
 {
+	uint64_t sent = stream_written(&c->stream);
+
 	if (!c->pool)
 		return;
 	c->pool->traffic.received += c->stream.read_bytes - c->counted_received;
-	c->pool->traffic.sent += c->stream.written_bytes - c->counted_sent;
+	c->pool->traffic.sent += sent - c->counted_sent;
 	c->counted_received = c->stream.read_bytes;
-	c->counted_sent = c->stream.written_bytes;
+	c->counted_sent = sent;
 }
 
 void client_give_up_backend(struct client *c)
@@ -200,7 +202,7 @@ void client_close(struct client *c, const char *reason)
 	client_give_up_backend(c);
 	key_remove(w, c);
 	worker_clean(w, &c->stream);
-	stream_flush(&c->stream);
+	stream_flush_now(&c->stream);
 	count_bytes(c);
 	stream_release(&c->stream);
 	uncount(c);

@@ -27,7 +27,7 @@ enum { AUTH_MESSAGE_MAX = 65536 };
 static void answer_byte(struct client *c, char byte)
 {
 	buf_u8(stream_out(&c->stream), (uint8_t)byte);
-	stream_flush(&c->stream);
+	stream_flush_now(&c->stream);
 }
 
 static void on_ssl_request(struct client *c, size_t packet_len)

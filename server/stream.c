@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,16 @@ enum {
 	ST_FULL = 1 << 8,     /* drained() is owed */
 	ST_RD_WANTS_WR = 1 << 9, /* SSL_read can't go on before the socket takes bytes, and the other way round */
 	ST_WR_WANTS_RD = 1 << 10,
+	ST_RELEASED = 1 << 11,
+	ST_PUSH = 1 << 12, /* another thread has something to be sent that only home can */
+};
+
+/* Where `flying` is. */
+enum stream_sending {
+	SEND_NOT,	/* nowhere */
+	SEND_FLYING,	/* with a thread in stream_send(), */
+	SEND_ASKED,	/* which is to look again */
+	SEND_LANDED,	/* left as it is for stream_sent() */
 };
 
 enum { TURN_READS = 4 }; /* chunks one stream may take before the others have their turn */
@@ -61,7 +72,7 @@ static void pool_return(struct stream_pool *pool, struct buf *b)
 static void return_if_empty(struct stream *s, struct buf *b)
 {
 	if (b->data && !buf_len(b))
-		pool_return(s->pool, b);
+		pool_return(s->home->pool, b);
 }
 
 void stream_pool_release(struct stream_pool *pool)
@@ -78,7 +89,7 @@ void stream_pool_release(struct stream_pool *pool)
 struct buf *stream_out(struct stream *s)
 {
 	if (!s->out.data)
-		pool_lend(s->pool, &s->out);
+		pool_lend(s->home->pool, &s->out);
 	return &s->out;
 }
 
@@ -107,7 +118,7 @@ static size_t make_room(struct stream *s)
 	struct buf *b = &s->in;
 
 	if (!b->data)
-		pool_lend(s->pool, b);
+		pool_lend(s->home->pool, b);
 	if (b->cap - b->end < STREAM_READ_CHUNK / 2) {
 		size_t free_bytes = b->cap - buf_len(b);
 
@@ -138,7 +149,7 @@ static void set_writing(struct stream *s, bool on)
 		return;
 	s->state ^= ST_WR_ON;
 	if (on) {
-		s->wr = event_new(s->base, s->fd, EV_WRITE | EV_PERSIST, on_write, s);
+		s->wr = event_new(s->home->base, s->fd, EV_WRITE | EV_PERSIST, on_write, s);
 		if (!s->wr || event_add(s->wr, NULL))
 			abort();
 	} else {
@@ -164,7 +175,7 @@ static void wake(struct stream *s)
 	if (s->state & ST_WAKING)
 		return;
 	s->state |= ST_WAKING;
-	s->wake = event_new(s->base, -1, 0, on_wake, s);
+	s->wake = event_new(s->home->base, -1, 0, on_wake, s);
 	if (!s->wake || event_add(s->wake, &at_once))
 		abort();
 }
@@ -358,10 +369,63 @@ static void push(struct stream *s)
 	}
 }
 
+/* What is in the air has come down: what the socket did not take goes in front of what was written since. */
+static void land(struct stream *s)
+{
+	if (__atomic_load_n(&s->sending, __ATOMIC_ACQUIRE) != SEND_LANDED)
+		return;
+	if (buf_len(&s->flying)) {
+		buf_add(&s->flying, buf_head(&s->out), buf_len(&s->out));
+		if (s->out.data)
+			pool_return(s->home->pool, &s->out);
+		s->out = s->flying;
+		memset(&s->flying, 0, sizeof s->flying);
+	}
+	__atomic_store_n(&s->sending, SEND_NOT, __ATOMIC_RELEASE);
+	if (s->flying_error && !(s->state & ST_RELEASED)) {
+		note_error(s, "send failed", strerror(s->flying_error));
+		s->state |= ST_BROKEN;
+		set_writing(s, false);
+		wake(s);
+	} else if (buf_len(&s->out) && !(s->state & ST_RELEASED)) {
+		set_writing(s, true);
+	}
+}
+
+/* Nothing of it is in the air. Who sends does so in a system call that does not wait. */
+static void await_landing(struct stream *s)
+{
+	for (;;) {
+		switch (__atomic_load_n(&s->sending, __ATOMIC_ACQUIRE)) {
+		case SEND_NOT:
+			return;
+		case SEND_LANDED:
+			land(s);
+			return;
+		default:
+			sched_yield();
+		}
+	}
+}
+
+void stream_flush_now(struct stream *s)
+{
+	if (s->home && s->home->later)
+		await_landing(s);
+	if (!(s->state & (ST_BROKEN | ST_CLOSED | ST_CONNECTING | ST_HANDSHAKE | ST_WR_ON | ST_WR_WANTS_RD)))
+		push(s);
+}
+
 bool stream_flush(struct stream *s)
 {
 	if (s->state & (ST_BROKEN | ST_CLOSED))
 		return false;
+	if (s->home->later) {
+		if (buf_len(&s->out) > STREAM_HIGH)
+			s->state |= ST_FULL;
+		s->home->later(s->home, s);
+		return true;
+	}
 	if (s->state & (ST_CONNECTING | ST_HANDSHAKE | ST_WR_ON | ST_WR_WANTS_RD)) {
 		if (buf_len(&s->out) > STREAM_HIGH)
 			s->state |= ST_FULL;
@@ -492,10 +556,8 @@ static void handshake(struct stream *s)
 
 /* Entries from the loop */
 
-static void on_read(evutil_socket_t fd, short what, void *arg)
+static void read_event(struct stream *s)
 {
-	struct stream *s = arg;
-
 	if (s->state & ST_HANDSHAKE) {
 		handshake(s);
 		return;
@@ -510,10 +572,17 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 		take(s);
 }
 
-static void on_write(evutil_socket_t fd, short what, void *arg)
+/* False: it was released. */
+static bool tell_drained(struct stream *s)
 {
-	struct stream *s = arg;
+	if (!(s->state & ST_FULL) || buf_len(&s->out) >= STREAM_LOW || s->state & ST_BROKEN)
+		return true;
+	s->state &= ~(uint32_t)ST_FULL;
+	return tell(s, s->ops->drained);
+}
 
+static void write_event(struct stream *s)
+{
 	if (s->state & ST_CONNECTING) {
 		finish_connect(s);
 		return;
@@ -528,19 +597,19 @@ static void on_write(evutil_socket_t fd, short what, void *arg)
 		wake(s);
 	}
 	push(s);
-	if (s->state & ST_BROKEN)
-		return; /* woken for it */
-	if (s->state & ST_FULL && buf_len(&s->out) < STREAM_LOW) {
-		s->state &= ~(uint32_t)ST_FULL;
-		tell(s, s->ops->drained);
-	}
+	tell_drained(s); /* broken: woken for it */
 }
 
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+static void wake_event(struct stream *s)
 {
-	struct stream *s = arg;
-
 	sleep_on(s);
+	if (s->state & ST_PUSH) {
+		s->state &= ~(uint32_t)ST_PUSH;
+		if (!(s->state & (ST_HANDSHAKE | ST_BROKEN | ST_CONNECTING | ST_WR_ON | ST_WR_WANTS_RD)))
+			push(s);
+		if (!tell_drained(s))
+			return;
+	}
 	if (s->state & ST_HANDSHAKE) {
 		handshake(s);
 		return;
@@ -562,18 +631,222 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		return_if_empty(s, &s->in);
 }
 
+void stream_give_back(struct stream_pool *pool, struct buf *used)
+{
+	pool_return(pool, used);
+}
+
+static void fire(struct stream *s, uint8_t event, void (*now)(struct stream *s))
+{
+	if (!s->home->fired) {
+		now(s);
+		return;
+	}
+	if (!s->events)
+		s->home->fired(s->home, s);
+	s->events |= event;
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+	fire(arg, EV_READ, read_event);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+	fire(arg, EV_WRITE, write_event);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	fire(arg, EV_TIMEOUT, wake_event);
+}
+
+/* Several threads */
+
+static void really_close(struct stream *s)
+{
+	close(s->fd);
+	s->fd = -1;
+}
+
+static void see_to(struct stream *s, uint8_t events)
+{
+	if (events & EV_WRITE && s->state & ST_WR_ON && !(s->state & ST_CLOSED)) {
+		await_landing(s);
+		write_event(s);
+	}
+	if (events & EV_TIMEOUT && s->state & ST_WAKING && !(s->state & ST_CLOSED)) {
+		await_landing(s);
+		wake_event(s);
+	}
+}
+
+/* To be received, and by nobody else meanwhile. */
+static bool may_receive(struct stream *s)
+{
+	if (!(s->state & ST_RD_ON) || s->state & ST_CLOSED)
+		return false;
+	if (!s->ssl && !s->paused && !(s->state & (ST_HANDSHAKE | ST_BROKEN | ST_CONNECTING)))
+		return true;
+	await_landing(s);
+	read_event(s);
+	return false;
+}
+
+bool stream_fired(struct stream *s, struct stream_receipt *r)
+{
+	uint8_t events = s->events;
+	bool receive;
+
+	see_to(s, events);
+	receive = events & EV_READ && may_receive(s);
+	s->events = 0; /* not before: it keeps the stream's owner from being freed */
+	if (!receive)
+		return false;
+	memset(r, 0, sizeof *r);
+	r->s = s;
+	r->fd = s->fd;
+	pool_lend(s->home->pool, &r->block);
+	s->receiving = true;
+	return true;
+}
+
+void stream_receive(struct stream_receipt *r)
+{
+	do
+		r->got = recv(r->fd, r->block.data, r->block.cap, MSG_DONTWAIT);
+	while (r->got < 0 && errno == EINTR);
+	r->error = r->got < 0 ? errno : 0;
+}
+
+void stream_received(struct stream_receipt *r)
+{
+	struct stream *s = r->s;
+
+	s->receiving = false;
+	if (s->state & ST_CLOSED || r->got <= 0)
+		pool_return(s->home->pool, &r->block);
+	if (s->state & ST_RELEASED && __atomic_load_n(&s->sending, __ATOMIC_ACQUIRE) == SEND_NOT)
+		really_close(s);
+	if (s->state & ST_CLOSED || (r->got < 0 && (r->error == EAGAIN || r->error == EWOULDBLOCK)))
+		return;
+	if (r->got > 0 && s->ssl) { /* which was not there when they were asked for */
+		pool_return(s->home->pool, &r->block);
+		note_error(s, "TLS error", "bytes ahead of the handshake");
+		r->got = -1;
+	}
+	if (r->got <= 0) {
+		if (r->got < 0 && !s->error)
+			note_error(s, "recv failed", strerror(r->error));
+		s->eof = !r->got && !s->error;
+		await_landing(s);
+		end(s);
+		return;
+	}
+	buf_commit(&r->block, (size_t)r->got);
+	s->read_bytes += (uint64_t)r->got;
+	if (buf_len(&s->in)) {
+		buf_add(&s->in, buf_head(&r->block), (size_t)r->got);
+		pool_return(s->home->pool, &r->block);
+	} else {
+		return_if_empty(s, &s->in);
+		s->in = r->block;
+	}
+	if (s->paused) {
+		s->state |= ST_TELL;
+		return;
+	}
+	s->state &= ~(uint32_t)ST_TELL;
+	if (tell(s, s->ops->readable))
+		return_if_empty(s, &s->in);
+}
+
+bool stream_sends(struct stream *s)
+{
+	uint8_t flying = SEND_FLYING;
+
+	land(s);
+	if (s->state & (ST_BROKEN | ST_CLOSED | ST_CONNECTING | ST_HANDSHAKE | ST_WR_ON | ST_WR_WANTS_RD) || !buf_len(&s->out))
+		return false;
+	if (s->ssl && s->home->ours(s->home)) {
+		push(s);
+		tell_drained(s);
+		return false;
+	}
+	if (s->ssl) {
+		s->state |= ST_PUSH;
+		wake(s);
+		return false;
+	}
+	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying == SEND_ASKED)
+		return false;
+	land(s); /* which it may have done this very moment */
+	if (s->state & (ST_BROKEN | ST_WR_ON) || !buf_len(&s->out))
+		return false;
+	s->flying = s->out;
+	s->flying_error = 0;
+	s->flying_full = s->state & ST_FULL;
+	memset(&s->out, 0, sizeof s->out);
+	__atomic_store_n(&s->sending, SEND_FLYING, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool stream_send(struct stream *s, int fd, struct buf *used)
+{
+	uint8_t flying = SEND_FLYING;
+	size_t len = buf_len(&s->flying);
+	ssize_t n;
+
+	do
+		n = send(fd, buf_head(&s->flying), len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+		s->flying_error = errno;
+	if (n > 0)
+		__atomic_add_fetch(&s->written_bytes, (uint64_t)n, __ATOMIC_RELAXED);
+	if (n == (ssize_t)len) {
+		*used = s->flying;
+		memset(&s->flying, 0, sizeof s->flying);
+		if (!s->flying_full && __atomic_compare_exchange_n(&s->sending, &flying, SEND_NOT, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return true;
+	} else if (n > 0) {
+		buf_consume(&s->flying, (size_t)n);
+	}
+	__atomic_store_n(&s->sending, SEND_LANDED, __ATOMIC_RELEASE);
+	return false;
+}
+
+bool stream_sent(struct stream *s)
+{
+	land(s);
+	if (s->state & ST_RELEASED) {
+		if (buf_len(&s->out) && !s->flying_error)
+			plain_send(s);
+		if (s->out.data)
+			pool_return(s->home->pool, &s->out);
+		if (!s->receiving && s->fd >= 0)
+			really_close(s);
+		return false;
+	}
+	return tell_drained(s) && buf_len(&s->out) > 0;
+}
+
+bool stream_freed(const struct stream *s)
+{
+	return !s->home || (s->fd < 0 && !s->events && (!s->home->ours || s->home->ours(s->home)));
+}
+
 /* The rest of the contract */
 
-void stream_init(struct stream *s, struct event_base *base, struct stream_pool *pool, int fd, bool connecting,
-		 const struct stream_owner_ops *ops, void *owner)
+void stream_init(struct stream *s, struct stream_loop *home, int fd, bool connecting, const struct stream_owner_ops *ops, void *owner)
 {
 	memset(s, 0, sizeof *s);
-	s->base = base;
-	s->pool = pool;
+	s->home = home;
 	s->ops = ops;
 	s->owner = owner;
 	s->fd = fd;
-	event_assign(&s->rd, base, fd, EV_READ | EV_PERSIST, on_read, s);
+	event_assign(&s->rd, home->base, fd, EV_READ | EV_PERSIST, on_read, s);
 	if (connecting) {
 		s->state = ST_CONNECTING;
 		set_writing(s, true);
@@ -582,9 +855,23 @@ void stream_init(struct stream *s, struct event_base *base, struct stream_pool *
 	}
 }
 
+/* The socket is there as long as another thread is about to use it. */
+static void close_when_free(struct stream *s)
+{
+	uint8_t flying = SEND_FLYING;
+
+	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying == SEND_ASKED ||
+	    flying == SEND_LANDED)
+		return; /* stream_sent() comes */
+	if (s->out.data)
+		pool_return(s->home->pool, &s->out);
+	if (!s->receiving)
+		really_close(s);
+}
+
 void stream_release(struct stream *s)
 {
-	if (!s->base)
+	if (!s->home || s->state & ST_RELEASED)
 		return;
 	if (s->gone)
 		*s->gone = true;
@@ -598,16 +885,12 @@ void stream_release(struct stream *s)
 		SSL_free(s->ssl);
 		ERR_clear_error();
 	}
-	close(s->fd);
 	if (s->in.data)
-		pool_return(s->pool, &s->in);
-	if (s->out.data)
-		pool_return(s->pool, &s->out);
+		pool_return(s->home->pool, &s->in);
 	s->ssl = NULL;
-	s->fd = -1;
 	s->gone = NULL;
-	s->base = NULL;
-	s->state = ST_CLOSED;
+	s->state = ST_CLOSED | ST_RELEASED;
+	close_when_free(s);
 }
 
 void stream_pause(struct stream *s)

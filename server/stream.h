@@ -11,6 +11,10 @@
  * Pointers into `in` and `out` hold until the owner returns to the loop or calls into the stream: an empty buffer
  * gives its memory back.
  *
+ * Where several threads have an event loop each (server/loop.h), everything below is called under one lock, from whichever
+ * of them; only stream_receive() and stream_send() are not. A stream's own loop (`home`) reads from its socket and frees it;
+ * writing may be anyone's, one at a time.
+ *
  * The process has to ignore SIGPIPE: OpenSSL writes with write(). */
 #ifndef PGPORTER_SERVER_STREAM_H
 #define PGPORTER_SERVER_STREAM_H
@@ -44,11 +48,24 @@ struct stream_pool {
 
 void stream_pool_release(struct stream_pool *pool);
 
+struct stream;
+
+/* What the streams of one event loop have in common. */
+struct stream_loop {
+	struct event_base *base;
+	struct stream_pool *pool; /* of all loops */
+	/* NULL where a thread is alone. fired: an event of the stream's has come, without the lock; later: it was flushed,
+	 * which is to be done by stream_send() when the lock has been left; ours: this thread runs that loop. */
+	void (*fired)(struct stream_loop *loop, struct stream *s);
+	void (*later)(struct stream_loop *loop, struct stream *s);
+	bool (*ours)(const struct stream_loop *loop);
+};
+
 struct stream {
 	struct buf in, out;
 	const struct stream_owner_ops *ops;
 	void *owner;
-	struct stream_pool *pool;
+	struct stream_loop *home;
 	int fd;
 	bool paused;	      /* reading stopped by the owner */
 	bool eof;	      /* the peer ended it in order; set before closed() */
@@ -57,15 +74,19 @@ struct stream {
 	bool *gone;	      /* private; set by a release inside of a callback */
 	size_t dirty_at;      /* the owner's: its place among the streams to be flushed, from 1; 0: none */
 	uint64_t read_bytes, written_bytes; /* payload, without TLS overhead */
-	struct event_base *base;
+	struct buf flying;	    /* private; taken from out by stream_send() */
+	int flying_error;	    /* private */
+	uint8_t sending;	    /* private, atomic: enum stream_sending */
+	bool flying_full;	    /* private: drained() is owed when it has come down */
+	bool receiving;		    /* private: stream_receive() is under way */
+	uint8_t events;		    /* home's, without the lock: what has fired; 0: it is not in home's list */
 	struct event rd, *wr, *wake; /* private; those that are seldom needed are there while they are */
 	const char *error_in, *error; /* private; what broke, and why; static */
 };
 
 /* Takes over a connected (or, with connecting, a still connecting) non-blocking socket. Starts reading at once, or,
  * when connecting, after ready(). Bytes flushed before ready() go out then. The storage must stay where it is. */
-void stream_init(struct stream *s, struct event_base *base, struct stream_pool *pool, int fd, bool connecting,
-		 const struct stream_owner_ops *ops, void *owner);
+void stream_init(struct stream *s, struct stream_loop *home, int fd, bool connecting, const struct stream_owner_ops *ops, void *owner);
 /* Closes the socket (TLS close-notify tried once, never waited for), frees buffers. Idempotent, and harmless on zeroed storage. */
 void stream_release(struct stream *s);
 
@@ -84,6 +105,35 @@ void stream_resume(struct stream *s); /* read again; if bytes are in `in` or in 
 /* Ask for readable() from the loop although nothing new arrived: there are bytes in `in` that the owner left. It comes
  * once, after the sockets had their turn; on a paused stream after it was resumed. */
 void stream_rewake(struct stream *s);
+
+static inline uint64_t stream_written(const struct stream *s)
+{
+	return __atomic_load_n(&s->written_bytes, __ATOMIC_RELAXED);
+}
+
+/* Now, even where stream_flush() leaves that for later. */
+void stream_flush_now(struct stream *s);
+
+/* ---- for loops of several threads ---- */
+
+/* Under the lock, by home: what has fired is seen to. True: bytes are to be received. */
+struct stream_receipt {
+	struct stream *s;
+	struct buf block;
+	int fd, error;
+	ssize_t got;
+};
+bool stream_fired(struct stream *s, struct stream_receipt *r);
+void stream_receive(struct stream_receipt *r); /* without the lock */
+void stream_received(struct stream_receipt *r); /* and with it */
+/* Under the lock, by anyone, after a flush. True: there is something for stream_send(), by this thread. */
+bool stream_sends(struct stream *s);
+/* Without the lock; fd: as it was under it. used gets what pooled block there is to be given back, stream_give_back(). False:
+ * stream_sent() has to see to the rest. True: s may be gone. */
+bool stream_send(struct stream *s, int fd, struct buf *used);
+void stream_give_back(struct stream_pool *pool, struct buf *used); /* with the lock */
+bool stream_sent(struct stream *s); /* with it; true: there is more to send */
+bool stream_freed(const struct stream *s); /* under the lock, by home: after its release, nobody has anything to do with it any more */
 
 /* TLS as server or client. `in` must be empty before a handshake: bytes sent in the clear ahead of it are an attack;
  * returns false then, and when bytes are left in `out`, TLS is on already or OpenSSL can't. ready() follows when the

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <openssl/rand.h>
 
 #include "server/backend_conn.h"
@@ -39,6 +40,7 @@ void worker_random(void *bytes, size_t n)
 
 void worker_turn(struct worker *w)
 {
+	loops_enter(&w->loops);
 	w->now_us = clock_us(CLOCK_MONOTONIC);
 }
 
@@ -68,6 +70,19 @@ void worker_clean(struct worker *w, struct stream *s)
  * the kernel's code for the other in the processor's cache. Not more than so many at once: each holds a block till then. */
 enum { FLUSH_AT = 32 };
 
+struct stream *worker_next_dirty(struct worker *w)
+{
+	while (w->n_dirty) {
+		struct stream *s = w->dirty[--w->n_dirty];
+
+		if (s) {
+			s->dirty_at = 0;
+			return s;
+		}
+	}
+	return NULL;
+}
+
 static void flush_dirty(struct worker *w)
 {
 	for (size_t i = 0; i < w->n_dirty; i++)
@@ -80,20 +95,27 @@ static void flush_dirty(struct worker *w)
 
 static void reap(struct worker *w)
 {
-	struct client *c;
-	struct backend_conn *b;
+	struct client *c, *next_client;
+	struct backend_conn *b, *next_backend;
 
-	while ((c = TAILQ_FIRST(&w->dead_clients))) {
+	for (c = TAILQ_FIRST(&w->dead_clients); c; c = next_client) {
+		next_client = TAILQ_NEXT(c, in);
+		if (!loops_freed(&w->loops, &c->stream))
+			continue;
 		TAILQ_REMOVE(&w->dead_clients, c, in);
 		client_free(c);
 	}
-	while ((b = TAILQ_FIRST(&w->dead_backends))) {
+	for (b = TAILQ_FIRST(&w->dead_backends); b; b = next_backend) {
+		next_backend = TAILQ_NEXT(b, in);
+		if (!loops_freed(&w->loops, &b->stream))
+			continue;
 		TAILQ_REMOVE(&w->dead_backends, b, in);
 		conn_free(b);
 	}
+	cancel_reap(w);
 }
 
-void worker_turn_end(struct worker *w)
+static void end_turn(struct worker *w)
 {
 	struct client *c;
 
@@ -112,10 +134,16 @@ void worker_turn_end(struct worker *w)
 	}
 	if (!TAILQ_EMPTY(&w->waits))
 		console_tick(w);
-	if (w->n_dirty >= FLUSH_AT)
+	if (w->n_dirty >= FLUSH_AT && loops_one(&w->loops))
 		flush_dirty(w);
 	reap(w);
 	w->in_turn_end = false;
+}
+
+void worker_turn_end(struct worker *w)
+{
+	end_turn(w);
+	loops_leave(&w->loops);
 }
 
 /* ---- configuration ---- */
@@ -398,6 +426,13 @@ static bool start_events(struct worker *w)
 	return true;
 }
 
+static unsigned workers_of(const struct config *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return c->workers ? (unsigned)c->workers : cores > 0 ? (unsigned)cores : 1;
+}
+
 struct worker *worker_new(struct config *config, int verbose, bool quiet)
 {
 	struct worker *w = calloc(1, sizeof *w);
@@ -417,10 +452,12 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	TAILQ_INIT(&w->parting);
 	TAILQ_INIT(&w->dead_backends);
 	TAILQ_INIT(&w->cancels);
+	TAILQ_INIT(&w->dead_cancels);
 	TAILQ_INIT(&w->lookups);
 	TAILQ_INIT(&w->listeners);
 	TAILQ_INIT(&w->waits);
 	TAILQ_INIT(&w->vacates);
+	loops_init(&w->loops, w, workers_of(config), &w->blocks);
 	worker_turn(w);
 	w->started_us = w->stats_at_us = w->now_us;
 	w->wall_offset_us = clock_us(CLOCK_REALTIME) - w->now_us;
@@ -438,8 +475,8 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	w->store.stmts = stmt_store_new();
 	w->store.effects = effects_memory_new(EFFECTS_MEMORY_BYTES);
 	worker_random(w->mock_key, sizeof w->mock_key);
-	w->base = event_base_new();
-	if (!w->base || !w->by_key)
+	w->base = loops_first(&w->loops)->base;
+	if (!w->by_key)
 		abort();
 	w->dns = evdns_base_new(w->base, EVDNS_BASE_INITIALIZE_NAMESERVERS);
 	if (!w->dns) /* no resolv.conf: /etc/hosts still counts */
@@ -463,6 +500,10 @@ failed:
 
 void worker_run(struct worker *w)
 {
+	if (!loops_one(&w->loops)) {
+		loops_run(&w->loops);
+		return;
+	}
 	do {
 		int none = event_base_loop(w->base, EVLOOP_ONCE);
 
@@ -520,11 +561,11 @@ void worker_free(struct worker *w)
 		if (w->dns)
 			evdns_base_free(w->dns, 0);
 		stream_pool_release(&w->blocks);
-		event_base_free(w->base);
 		stmt_store_free(w->store.stmts);
 		settings_store_free(w->store.settings);
 		effects_memory_free(w->store.effects);
 	}
+	loops_free(&w->loops);
 	SSL_CTX_free(w->client_tls);
 	SSL_CTX_free(w->server_tls);
 	config_free(w->config);

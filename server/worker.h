@@ -1,5 +1,6 @@
-/* server/worker.h — one worker: a thread with one event base and everything that hangs off it. Nothing here is global;
- * whoever holds a worker pointer runs on its thread.
+/* server/worker.h — what there is of pgporter: event loops and everything that hangs off them. Nothing here is global; whoever
+ * holds a worker pointer runs on its one thread, or, with several loops (server/loop.h), has their lock: worker_turn() takes
+ * it, worker_turn_end() leaves it.
  *
  * A turn is one callback of the event loop. Callbacks change state, write into streams and schedule clients; who was
  * scheduled runs and what was closed is freed at the end of the turn, in worker_turn_end(), and nowhere else. What was
@@ -16,6 +17,7 @@
 
 #include "auth/secret.h"
 #include "server/config.h"
+#include "server/loop.h"
 #include "server/stream.h"
 #include "state/pin_totals.h"
 #include "state/pool.h"
@@ -120,7 +122,8 @@ enum { LOGIN_PATIENCE_US = 5 * 1000 * 1000 };
 enum shutdown_mode { SHUTDOWN_NO, SHUTDOWN_WAIT_CLIENTS, SHUTDOWN_WAIT_SERVERS, SHUTDOWN_NOW };
 
 struct worker {
-	struct event_base *base;
+	struct loops loops;
+	struct event_base *base; /* the first loop's */
 	struct evdns_base *dns;
 	struct config *config;
 	SSL_CTX *client_tls, *server_tls; /* NULL: disabled */
@@ -139,7 +142,7 @@ struct worker {
 	struct backend_conns backends; /* all */
 	struct backend_conns parting; /* told to go */
 	struct backend_conns dead_backends;
-	TAILQ_HEAD(, cancel) cancels;
+	TAILQ_HEAD(, cancel) cancels, dead_cancels;
 	TAILQ_HEAD(, lookup) lookups;
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, console_wait) waits; /* console commands whose answer waits for something */
@@ -173,6 +176,7 @@ void worker_turn(struct worker *w); /* at the start of every callback: takes the
 void worker_turn_end(struct worker *w); /* at the end of every callback */
 void worker_dirty(struct worker *w, struct stream *s); /* written to: flushed when all that is ready now has had its turn */
 void worker_clean(struct worker *w, struct stream *s); /* about to be released */
+struct stream *worker_next_dirty(struct worker *w);    /* taken out; NULL: no more */
 void worker_random(void *bytes, size_t n);
 
 /* RELOAD: reads the configuration again. Returns false, with one line in why, and leaves everything as it was. */

@@ -38,6 +38,7 @@ struct end {
 struct world {
 	struct event_base *base;
 	struct stream_pool pool;
+	struct stream_loop home;
 	struct event *deadline;
 	bool late;
 	struct end a, b;
@@ -137,6 +138,7 @@ static int setup(void **state)
 	struct world *w = calloc(1, sizeof *w);
 
 	w->base = event_base_new();
+	w->home = (struct stream_loop){ .base = w->base, .pool = &w->pool };
 	w->deadline = evtimer_new(w->base, too_late, w);
 	evtimer_add(w->deadline, &limit);
 	w->a.w = w->b.w = w;
@@ -162,8 +164,8 @@ static void make_pair(struct world *w)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	stream_init(&w->a.s, w->base, &w->pool, fds[0], false, &ops, &w->a);
-	stream_init(&w->b.s, w->base, &w->pool, fds[1], false, &ops, &w->b);
+	stream_init(&w->a.s, &w->home, fds[0], false, &ops, &w->a);
+	stream_init(&w->b.s, &w->home, fds[1], false, &ops, &w->b);
 }
 
 static void say(struct end *e, const char *text)
@@ -191,7 +193,7 @@ static void release_it(struct end *e)
 {
 	stream_release(&e->s);
 	memset(&e->s, 0xee, sizeof e->s); /* whoever touches it now is found out */
-	e->s.base = NULL;
+	e->s.home = NULL;
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

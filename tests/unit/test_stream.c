@@ -144,7 +144,7 @@ static void one_busy_stream_leaves_others_their_turn(void **state)
 
 	make_pair(w);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	stream_init(&other.s, w->base, &w->pool, fds[0], false, &ops, &other);
+	stream_init(&other.s, &w->home, fds[0], false, &ops, &other);
 	w->b.on_readable = consume_all;
 	fill(&w->a, 4 << 20);
 	assert_true(stream_flush(&w->a.s));
@@ -343,7 +343,7 @@ static void a_connection_gets_ready_and_sends_what_was_flushed_before(void **sta
 	int listener = listen_here(&at), fd;
 
 	assert_int_equal(listen(listener, 1), 0);
-	stream_init(&w->a.s, w->base, &w->pool, start_connect(&at), true, &ops, &w->a);
+	stream_init(&w->a.s, &w->home, start_connect(&at), true, &ops, &w->a);
 	say(&w->a, "early");
 	assert_int_equal(w->a.readies, 0);
 	w->a.on_ready = stop;
@@ -351,7 +351,7 @@ static void a_connection_gets_ready_and_sends_what_was_flushed_before(void **sta
 	assert_int_equal(w->a.readies, 1);
 	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	assert_true(fd >= 0);
-	stream_init(&w->b.s, w->base, &w->pool, fd, false, &ops, &w->b);
+	stream_init(&w->b.s, &w->home, fd, false, &ops, &w->b);
 	w->b.on_readable = stop;
 	run(w);
 	assert_in(&w->b, "early");
@@ -370,7 +370,7 @@ static void a_refused_connection_closes_with_its_reason(void **state)
 	struct sockaddr_in at;
 	int unheard = listen_here(&at); /* bound, so that nobody else listens there; but not listening */
 
-	stream_init(&w->a.s, w->base, &w->pool, start_connect(&at), true, &ops, &w->a);
+	stream_init(&w->a.s, &w->home, start_connect(&at), true, &ops, &w->a);
 	w->a.on_closed = stop;
 	run(w);
 	assert_int_equal(w->a.readies, 0);
@@ -387,7 +387,7 @@ static void a_reset_connection_closes_with_its_reason(void **state)
 	int listener = listen_here(&at), fd;
 
 	assert_int_equal(listen(listener, 1), 0);
-	stream_init(&w->a.s, w->base, &w->pool, start_connect(&at), true, &ops, &w->a);
+	stream_init(&w->a.s, &w->home, start_connect(&at), true, &ops, &w->a);
 	w->a.on_ready = stop;
 	run(w);
 	fd = accept(listener, NULL, NULL);
