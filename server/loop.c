@@ -1,6 +1,7 @@
 #include "server/loop.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <event2/thread.h>
@@ -248,9 +249,14 @@ static void start_others(struct loops *l)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &was);
-	for (unsigned i = 1; i < l->count; i++)
+	for (unsigned i = 1; i < l->count; i++) {
+		char name[16];
+
 		if (pthread_create(&l->each[i].thread, NULL, loop_main, &l->each[i]))
 			abort();
+		snprintf(name, sizeof name, "pgporter %u", i + 1);
+		pthread_setname_np(l->each[i].thread, name);
+	}
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
 }
 
