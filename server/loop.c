@@ -250,11 +250,11 @@ static void start_others(struct loops *l)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &was);
 	for (unsigned i = 1; i < l->count; i++) {
-		char name[16];
+		char name[24];
 
 		if (pthread_create(&l->each[i].thread, NULL, loop_main, &l->each[i]))
 			abort();
-		snprintf(name, sizeof name, "pgporter %u", i + 1);
+		snprintf(name, sizeof name, "pgporter %u", i + 1); /* a name may have 15 bytes: there are 64 workers at most */
 		pthread_setname_np(l->each[i].thread, name);
 	}
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
