@@ -168,6 +168,11 @@ static void put_if_set(struct buf *q, const char *name)
 	buf_text(q, " AND s.source OPERATOR(pg_catalog.=) 'session')");
 }
 
+/* A role that is none is no setting: a session starts so, where no ALTER ROLE … SET says otherwise. */
+#define ROLE_IF_SET \
+	"CASE WHEN pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting AS d," \
+	" pg_catalog.unnest(d.setconfig) AS c WHERE pg_catalog.starts_with(c,'role=')) THEN pg_catalog.current_setting('role') END"
+
 static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 {
 	const struct settings *have = s->backend->have;
@@ -178,7 +183,9 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 	for (size_t i = 0; i < n_names; i++) {
 		buf_printf(q, "%s'g'::pg_catalog.text,", sep);
 		sql_put_literal(q, s->txn.names[i]);
-		if (may_not_be_set(s, s->txn.names[i])) {
+		if (!strcmp(s->txn.names[i], "role")) {
+			buf_text(q, "," ROLE_IF_SET);
+		} else if (may_not_be_set(s, s->txn.names[i])) {
 			put_if_set(q, s->txn.names[i]);
 		} else {
 			buf_text(q, ",pg_catalog.current_setting(");
@@ -211,7 +218,7 @@ static void put_asks(struct session *s, struct buf *q, uint32_t observe)
 		buf_text(q, sep);
 		buf_text(q, "'a'::pg_catalog.text,pg_catalog.lower(name),pg_catalog.current_setting(name) FROM pg_catalog.pg_settings"
 			    " WHERE source OPERATOR(pg_catalog.=) 'session'"
-			    " UNION ALL SELECT 'g','role',pg_catalog.current_setting('role')");
+			    " UNION ALL SELECT 'g','role'," ROLE_IF_SET);
 	}
 	if (n_names || observe & (TOUCH_OPAQUE | TOUCH_LISTED) || custom_pending(s))
 		buf_u8(q, ';');

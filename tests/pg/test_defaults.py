@@ -73,6 +73,17 @@ def test_a_role_by_default(s):
 
 
 @scenario("defaults")
+def test_out_of_sight_a_role_by_default_is_given_up(s):
+    boss = s.client("boss", user="boss")
+    boss.q("ALTER ROLE app SET role = 'r1'")
+    new = s.client("new")
+    new.q("DO $$BEGIN PERFORM set_config('role', 'none', false); END$$")
+    for client in (new, s.client("newest"), new):
+        client.q("SELECT current_user, session_user")
+    boss.q("ALTER ROLE app RESET role")
+
+
+@scenario("defaults")
 def test_it_counts_when_it_is_committed(s):
     boss, old = s.client("boss", user="boss"), s.client("old")
     boss.q("BEGIN")

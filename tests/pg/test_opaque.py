@@ -1,5 +1,10 @@
 """Statements whose text does not tell what they do to the session: the backend is asked."""
 
+import os
+
+import pytest
+
+import servers
 from differential import scenario, scripts
 
 PROBE = ("SHOW search_path", "SELECT coalesce(current_setting('my.a', true), '')", "SELECT current_user", "SHOW TimeZone")
@@ -206,3 +211,27 @@ def test_what_can_t_be_set_is_not_carried(s):
             a.q("BEGIN; %s" % sql % name)
             a.q("ROLLBACK")
             a.q("SHOW application_name")
+
+
+NO_SETTING = {
+    "what can't be read": "SYNTAX ERROR",
+    "DO": "DO $$BEGIN EXECUTE 'SEL' || 'ECT 1'; END$$",
+    "set_config": "SELECT set_config('role', 'none', false)",
+    "DO with a role and back": "DO $$BEGIN SET ROLE r1; RESET ROLE; END$$",
+    "DO with none": "DO $$BEGIN PERFORM set_config('role', 'none', false); END$$",
+}
+
+
+@pytest.mark.skipif(servers.POOLER != "pgporter" or os.environ.get("CARRY") == "0", reason="about how pgporter itself does it")
+@pytest.mark.parametrize("sql", NO_SETTING.values(), ids=NO_SETTING)
+def test_no_role_found_costs_no_settings_at_a_switch(pooler, sql):
+    with pooler.connect(1) as a, pooler.connect(1) as b:
+        before = replays(pooler)
+        for _ in range(3):
+            a.q(sql)
+            assert b.value("SELECT current_user") == a.value("SELECT current_user") == "app"
+        assert replays(pooler) == before
+
+
+def replays(pooler):
+    return {row["name"]: int(row["value"]) for row in pooler.show("COUNTERS")}["replays"]

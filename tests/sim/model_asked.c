@@ -67,7 +67,7 @@ void model_asked(struct model *m, const struct model_sql *q)
 			answer_settings(m);
 			break;
 		case 'r':
-			answer(m, "g", "role", model_show(m, VAR_ROLE));
+			answer(m, "g", "role", strcmp(model_show(m, VAR_ROLE), "none") ? model_show(m, VAR_ROLE) : NULL);
 			break;
 		case 'l':
 			answer_count(m, "l", model_locks_held(m));
