@@ -276,6 +276,7 @@ void session_txn_reset(struct session *s)
 	s->txn.n_names = 0;
 	settings_release(s->txn.locals);
 	s->txn.locals = NULL;
+	defaulted_forget(s);
 	watch_let_go(s);
 	s->txn.dirty = s->txn.uncertain = s->txn.local_unknown = s->txn.unsure = s->txn.base_unknown = s->txn.ended = s->txn.error = false;
 	s->txn.outcome = 0;

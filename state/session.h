@@ -227,6 +227,7 @@ struct session {
 		char **names;	/* settings touched for the session */
 		size_t n_names;
 		const struct settings *locals; /* names of those touched for the transaction, as a set; NULL: none */
+		const struct settings *defaulted; /* and of those that SET LOCAL … TO DEFAULT was the last to touch */
 	} txn;
 
 	/* So much of the client's Query has been dealt with: it ended a failed transaction, in which nothing could be prepared. */

@@ -120,6 +120,7 @@ static void value_unknown(struct session *s, const char *name)
 void effects_unsure(struct session *s)
 {
 	s->txn.local_unknown = true;
+	defaulted_forget(s);
 	for (size_t i = 0; s->txn.locals && i < settings_size(s->txn.locals); i++)
 		value_unknown(s, settings_name_at(s->txn.locals, i));
 	for (size_t i = 0; i < s->txn.n_names; i++)
@@ -178,7 +179,7 @@ static void touch_all(struct session *s, const struct settings *set)
 
 static void all_settings_reset(struct session *s, enum substitute sub)
 {
-	const struct settings *have = settings_retain(s->backend->have);
+	const struct settings *have = settings_retain(s->backend->have), *want = settings_retain(s->want);
 
 	touch_all(s, s->want);
 	for (size_t i = 0; i < settings_size(have); i++) {
@@ -187,10 +188,12 @@ static void all_settings_reset(struct session *s, enum substitute sub)
 		if (strcmp(name, "role") && strcmp(name, "session_authorization"))
 			settings_set(&s->backend->have, name, NULL);
 	}
-	settings_release(have);
 	session_settings_to_base(s, false);
 	if (sub == SUB_RESET_ALL)
 		settings_assign(&s->backend->have, s->want);
+	defaulted_kept(s, want, have, sub == SUB_RESET_ALL);
+	settings_release(have);
+	settings_release(want);
 }
 
 static void setting_local(struct session *s, const struct stmt_effects *row)
@@ -345,6 +348,8 @@ void effects_apply(struct session *s, const struct stmt_effects *row, enum subst
 	if (row->kind != STMT_PREPARE)
 		custom_done(s, row, p);
 	flags_apply(s, row, row->kind == STMT_PREPARE ? 0 : row->flags, p, events);
+	if (s->txn.defaulted || row->kind == STMT_RESET_LOCAL || row->flags & TOUCH_LOCAL)
+		defaulted_note(s, row);
 	switch (row->kind) {
 	case STMT_SET:
 		setting_changed(s, row);
@@ -391,6 +396,7 @@ void effects_tag(struct session *s, const char *tag)
 		return;
 	if (s->txn.outcome || outcome == 'P')
 		s->txn.uncertain = true;
+	defaulted_forget(s);
 	s->txn.outcome = outcome;
 	s->txn.ended = true;
 }

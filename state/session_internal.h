@@ -177,6 +177,18 @@ void effects_reported(struct session *s); /* ReadyForQuery in a transaction */
 void effects_reported_only(struct session *s); /* nothing is read: what PostgreSQL reports is carried, as PgBouncer does */
 void effects_observed(struct session *s, uint32_t *events); /* the answer to that */
 
+/* session_defaulted.c: SET LOCAL … TO DEFAULT, and RESET ALL behind it in the same transaction */
+void defaulted_note(struct session *s, const struct stmt_effects *row); /* has succeeded */
+bool defaulted_now(const struct session *s, const char *name); /* the setting is, until the transaction is over */
+void defaulted_forget(struct session *s); /* the transaction, or a part of it, is over */
+/* For a RESET ALL in a text: the session's value that it leaves to this setting, which is at its default until the transaction is
+ * over. NULL: it resets it, or that value is not known. Borrowed. */
+const char *defaulted_value(struct session *s, const struct effects *e, const struct stmt_effects *row, const char *name);
+/* RESET ALL has succeeded; want and have: before it. given_back: by a text in which defaulted_value() was written. */
+void defaulted_kept(struct session *s, const struct settings *want, const struct settings *have, bool given_back);
+/* In a task that makes what is there `from` what is to be there `to`, behind RESET ALL. */
+void defaulted_again(struct session *s, const struct settings *from, const struct settings *to);
+
 /* session_ends.c: what ends a transaction, or a part of one, in the middle of a batch */
 bool ends_by_word(const char *text, size_t len);
 /* tail: as in struct stmt. A letter tells of most. */

@@ -235,12 +235,19 @@ static void step_reset_all(struct rewrite *w, const struct stmt_effects *row, st
 
 	buf_add(&w->out, w->text + row->at, row->len);
 	for (size_t i = 0; i < settings_size(base); i++) {
-		const char *name = settings_name_at(base, i);
+		const char *name = settings_name_at(base, i), *kept;
 
 		if (!strcmp(name, "role") || !strcmp(name, "session_authorization"))
 			continue;
+		kept = defaulted_value(w->s, w->e, row, name);
 		buf_u8(&w->out, ';');
-		put_reset(&w->out, name, settings_value_at(base, i));
+		put_reset(&w->out, name, kept ? kept : settings_value_at(base, i));
+		step->extra++;
+		if (!kept)
+			continue;
+		buf_u8(&w->out, ';');
+		if (!put_set_local(&w->out, name, settings_value_at(base, i)))
+			put_set_config(&w->out, name, settings_value_at(base, i), true);
 		step->extra++;
 	}
 	if (!step->extra)

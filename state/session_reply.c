@@ -337,7 +337,7 @@ static void told_ahead(void *arg, const char *name, const char *has, const char 
 {
 	struct telling *t = arg;
 	const char *base = settings_get(t->s->base, name), *value = wanted;
-	bool as_at_start = wanted ? base && !strcmp(base, wanted) : !base;
+	bool as_at_start = defaulted_now(t->s, name) || (wanted ? base && !strcmp(base, wanted) : !base);
 
 	if (as_at_start)
 		value = settings_get_nocase(t->s->base_reported, name);

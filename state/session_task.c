@@ -38,6 +38,7 @@ void task_apply(struct session *s, const struct settings *target, enum task_kind
 	settings_release(s->task_target);
 	s->task_target = target;
 	send_difference(s, s->backend->have, target, false);
+	defaulted_again(s, s->backend->have, target);
 	s->task_commits = s->backend->batch && s->discarded;
 	if (s->task_commits)
 		send_own(s, "COMMIT", 6);

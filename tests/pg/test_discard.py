@@ -299,3 +299,49 @@ def test_no_snapshot_is_taken_for_what_is_given_back_in_a_batch(s, reset):
         a.q("SHOW transaction_isolation; SHOW transaction_read_only; SHOW statement_timeout; SHOW TimeZone")
         a.q("ROLLBACK")
         a.q("SHOW transaction_isolation; SHOW transaction_read_only; SHOW statement_timeout; SHOW TimeZone")
+
+
+LOCALLY = {
+    "in one text": ["SET LOCAL search_path TO DEFAULT; RESET ALL"],
+    "in a block": ["BEGIN", "SET LOCAL search_path TO DEFAULT", "SHOW search_path", "RESET ALL", "SHOW search_path", "COMMIT"],
+    "all in one text": ["BEGIN; SET LOCAL search_path TO DEFAULT; RESET ALL; SHOW search_path; COMMIT"],
+    "rolled back": ["BEGIN", "SET LOCAL search_path TO DEFAULT", "RESET ALL", "ROLLBACK"],
+    "twice": ["BEGIN", "SET LOCAL search_path TO DEFAULT; RESET ALL; RESET ALL", "RESET ALL", "COMMIT"],
+    "set behind it": ["BEGIN", "SET LOCAL search_path TO DEFAULT", "SET search_path = s3", "RESET ALL", "SHOW search_path", "COMMIT"],
+    "set behind RESET ALL": ["BEGIN; SET LOCAL search_path TO DEFAULT; RESET ALL; SET search_path = s3; COMMIT"],
+    "set in the same transaction": ["BEGIN; SET search_path = s3; SET LOCAL search_path TO DEFAULT; RESET ALL; COMMIT"],
+    "local value": ["BEGIN; SET LOCAL search_path = s3; RESET ALL; COMMIT"],
+    "local value behind it": ["BEGIN; SET LOCAL search_path TO DEFAULT; SET LOCAL search_path = s3; RESET ALL; COMMIT"],
+    "the transaction before": ["BEGIN; SET LOCAL search_path TO DEFAULT; COMMIT; BEGIN; RESET ALL; COMMIT"],
+    "another one": ["BEGIN", "SET LOCAL TimeZone TO DEFAULT", "RESET ALL", "COMMIT"],
+    "several": ["BEGIN", "SET LOCAL TimeZone TO DEFAULT; SET LOCAL my.a TO DEFAULT; SET LOCAL work_mem TO DEFAULT", "RESET ALL",
+                "SHOW my.a", "COMMIT", "SHOW work_mem"],
+    "set_config()": ["BEGIN", "SELECT set_config('search_path', NULL, true)", "RESET ALL", "SHOW search_path", "COMMIT"],
+    "set_config() to a value": ["BEGIN", "SELECT set_config('search_path', 's3', true)", "RESET ALL", "SHOW search_path", "COMMIT"],
+    "savepoint rolled back": ["BEGIN", "SAVEPOINT a", "SET LOCAL search_path TO DEFAULT", "ROLLBACK TO a", "RESET ALL", "COMMIT"],
+}
+LOCALLY_SET = ("SET search_path = s1", "SET TimeZone = 'Asia/Tokyo'", "SET my.a = 'x'", "SET work_mem = '9MB'")
+LOCALLY_PROBE = ("SHOW search_path", "SHOW TimeZone", "SHOW my.a", "SHOW work_mem")
+
+test_reset_all_leaves_what_is_at_its_default_for_the_transaction = scripts(
+    "reset batches", {name: LOCALLY_SET + tuple(script) for name, script in LOCALLY.items()}, LOCALLY_PROBE)
+test_reset_all_leaves_what_is_at_its_startup_value_for_the_transaction = scripts(
+    "reset batches", {name: LOCALLY_SET + tuple(script) for name, script in LOCALLY.items()}, LOCALLY_PROBE,
+    search_path="s4, public", TimeZone="Europe/Paris", options="-c my.a=start")
+
+
+@scenario("reset batches", args={"alone": (), "with startup values": (("search_path", "s4, public"), ("TimeZone", "Europe/Paris"))})
+def test_reset_all_by_extended_protocol_leaves_what_is_at_its_default_for_the_transaction(s, *startup):
+    a = s.client("a", **dict(startup))
+    for sql in LOCALLY_SET:
+        a.q(sql)
+    a.parse("", "SET LOCAL search_path TO DEFAULT").bind().execute().parse("", "RESET ALL").bind().execute() \
+        .parse("", "SHOW search_path").bind().execute().sync().go()
+    for sql in LOCALLY_PROBE:
+        a.q(sql)
+    for sql in LOCALLY_SET:
+        a.q(sql)
+    for sql in ("BEGIN", "SET LOCAL TimeZone TO DEFAULT", "RESET ALL", "SHOW TimeZone", "COMMIT"):
+        a.parse("", sql).bind().execute().sync().go()
+    for sql in LOCALLY_PROBE:
+        a.q(sql)
