@@ -821,6 +821,14 @@ static bool given_back(struct session *s)
 	return false;
 }
 
+/* DISCARD ALL commits at once, so that a Query behind it is no part of a transaction, as PostgreSQL 18 would have it be. What is sent in
+ * its place does not. */
+static void commit_discarded(struct session *s)
+{
+	if (s->discarded && s->backend->batch)
+		send_own(s, "COMMIT", 6);
+}
+
 static enum session_verdict linked_message(struct session *s, const struct client_message *m)
 {
 	switch (m->type) {
@@ -832,8 +840,10 @@ static enum session_verdict linked_message(struct session *s, const struct clien
 	case 'H':
 		return forward_raw(s, m);
 	case 'F':
+		commit_discarded(s);
 		return call_message(s, m);
 	case 'Q':
+		commit_discarded(s);
 		return session_query(s, m);
 	default:
 		return session_extended(s, m);
