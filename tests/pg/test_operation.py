@@ -489,6 +489,17 @@ def test_session_mode_waits_for_a_goodbye(start_pooler):
         assert ("DataRow", "served") in b.go()
 
 
+def test_session_mode_leaves_no_transaction_that_postgresql_has_ended_by_half(start_pooler):
+    """PostgreSQL 18 fails whatever comes next with XX000, once Sync has said that all is over."""
+    pooler = start_pooler({"pool_mode": "session", "server_reset_query": ""})
+    for _ in range(3):
+        with pooler.connect(1) as a:
+            a.parse("", "SELECT 1").bind().execute().query("SELECT 2").sync().go(2)
+            assert a.status == "I"
+        with pooler.connect(1) as b:
+            assert b.value("SELECT 3") == "3"
+
+
 def test_statement_mode(start_pooler):
     pooler = start_pooler({"pool_mode": "statement"})
     with pooler.connect(1) as a:
