@@ -325,7 +325,7 @@ void session_link(struct session *s, struct backend *b)
 	b->session = s;
 	if (s->rules != rules_normal())
 		s->carry = s->carry_next;
-	s->custom.making = s->discarded = false;
+	s->custom.making = s->discarded = s->discarded_here = false;
 	if (s->listens)
 		subscriber_linked(s->listens);
 	sequence_linked(s);

@@ -243,7 +243,7 @@ static void parse_substitute(struct session *s, struct parse *p)
 		put_tail(p, NOTHING_SQL);
 		return;
 	case STMT_DISCARD_ALL:
-		if (*p->name || s->backend->status != 'I' || (s->backend->batch && !s->discarded) || s->pins) /* a named one may run in a transaction */
+		if (*p->name || s->backend->status != 'I' || (s->backend->batch && !session_discarded(s)) || s->pins) /* a named one may run in a transaction */
 			return;
 		p->substitute = SUB_DISCARD_ALL;
 		put_tail(p, NOTHING_SQL);
@@ -729,6 +729,7 @@ static enum session_verdict send_bind(struct session *s, const struct client_mes
 
 	s->backend->batch = true;
 	s->discarded = false;
+	s->discarded_here &= !*portal;
 	o = ledger_push(&s->backend->owed, OWED_BIND, false);
 	if (st) { /* for an error's text: other names may mean the same, or this one be closed by then */
 		o->stmt = stmt_retain(st);
@@ -935,6 +936,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 		return SESSION_HOLD;
 	s->task_mismatch = false;
 	s->discarded = p && b->status == 'I' && !s->listen.behind && p->effects->n == 1 && p->effects->stmts[0].kind == STMT_DISCARD_ALL;
+	s->discarded_here = s->discarded && p->substitute == SUB_DISCARD_ALL;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */
 		s->listen.behind = !p || p->substitute != SUB_DISCARD_ALL;
 	if (p && b->status != 'E' && takes_snapshot(p->substitute))

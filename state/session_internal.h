@@ -97,6 +97,12 @@ static inline bool session_goes_on(const struct session *s)
 	return s->ready && !s->not_plain && !b->skipping && !b->copy_in && !b->copy_both && s->want == b->have;
 }
 
+/* For another DISCARD ALL, the batch is where one has left it. Had PostgreSQL run what stands for that, it would refuse to. */
+static inline bool session_discarded(const struct session *s)
+{
+	return s->discarded || (s->discarded_here && !s->listen.behind);
+}
+
 /* session_extended.c: Parse, Bind, Describe, Execute, Close */
 enum session_verdict session_extended(struct session *s, const struct client_message *m);
 /* Copies what is there of a message to the backend; NEXT or STREAM. */

@@ -341,7 +341,7 @@ static void step_write(struct rewrite *w, const struct stmt_effects *row, struct
 		step_nothing(w, step, SUB_DEALLOCATE_ALL);
 		return;
 	case STMT_DISCARD_ALL:
-		if (w->e->n > 1 || s->backend->status != 'I' || (s->backend->batch && !s->discarded) || s->pins)
+		if (w->e->n > 1 || s->backend->status != 'I' || (s->backend->batch && !session_discarded(s)) || s->pins)
 			break;
 		step_nothing(w, step, SUB_DISCARD_ALL);
 		return;

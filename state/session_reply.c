@@ -404,7 +404,7 @@ void transaction_looked_at(struct session *s, uint32_t *events)
 	struct backend *b = s->backend;
 
 	s->await_ready = s->raising = s->learned = false;
-	s->skip = s->listen.behind = s->discarded = s->ready = s->ends = false;
+	s->skip = s->listen.behind = s->discarded = s->discarded_here = s->ready = s->ends = false;
 	barrier_passed(s, events);
 	*events |= EVENT_PROGRESS;
 	s->counters->queries++;

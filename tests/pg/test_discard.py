@@ -291,6 +291,28 @@ def test_discard_all_by_simple_query_right_behind_one_in_a_batch(s):
     a.frees("SHOW search_path")
 
 
+@scenario("reset batches", args={str(between): (between,) for between in ((), ("bind",), ("bind", "describe"), ("named",), ("execute",))})
+def test_discard_all_behind_one_and_what_was_bound_and_never_run(s, between):
+    a = s.client("a", TimeZone="Asia/Tokyo", search_path="s1")
+    for change in ("SELECT 1", "SET TimeZone = 'Europe/Berlin'; SET search_path = s2"):
+        for last in ("extended", "simple"):
+            a.q(change)
+            a.parse("", "DISCARD ALL").bind().execute()
+            if between:
+                name = "p" if "named" in between else ""
+                a.parse(name, "SELECT current_setting('search_path')").bind("", name)
+                if "describe" in between:
+                    a.describe("P", "")
+                if "execute" in between:
+                    a.execute()
+            if last == "simple":
+                a.query("DISCARD ALL").sync().go(2)
+            else:
+                a.parse("", "DISCARD ALL").bind().execute().sync().go()
+            a.q("SHOW TimeZone; SHOW search_path")
+            a.close_("S", "p").sync().go()
+
+
 @scenario("reset batches", args={reset: (reset,) for reset in ("RESET ALL", "DISCARD ALL")})
 def test_no_snapshot_is_taken_for_what_is_given_back_in_a_batch(s, reset):
     a = s.client("a", options="-c default_transaction_read_only=on -c statement_timeout=70s", TimeZone="Asia/Tokyo")
