@@ -18,6 +18,7 @@ enum step {
 	STEP_SASL_CHOICE,
 	STEP_SASL_FIRST, /* a mechanism is chosen, its first message not here yet */
 	STEP_SASL_FINAL,
+	STEP_DERIVE, /* a message is held until there are keys */
 	STEP_OK,
 	STEP_FAIL,
 };
@@ -29,13 +30,25 @@ struct auth_client {
 	struct secret secret; /* what was given; at STEP_OK what was learnt */
 	bool mock;	      /* never lets anyone in */
 	bool ad_hoc;	      /* the verifier's keys are still to be made of the plain secret */
+	struct auth_wanted wanted;
+	uint8_t *held; /* the message that waits for them: a password, or the client's proof */
+	size_t held_len;
 	struct scram_server scram;
 	uint8_t md5_salt[MD5_SALT];
 	const char *error, *sqlstate;
 };
 
+static void let_go(struct auth_client *a)
+{
+	if (a->held)
+		explicit_bzero(a->held, a->held_len);
+	free(a->held);
+	a->held = NULL;
+}
+
 static void wipe(struct auth_client *a)
 {
+	let_go(a);
 	secret_wipe(&a->secret);
 	scram_server_release(&a->scram);
 }
@@ -70,20 +83,22 @@ static void prepare_scram(struct auth_client *a, uint32_t iterations, const uint
 			  const uint8_t entropy[64], const uint8_t *cb_data, size_t cb_len)
 {
 	struct scram_verifier mock;
+	bool known = a->secret.kind == SECRET_SCRAM;
 	char nonce[SCRAM_NONCE_LEN + 1];
 
 	if (!iterations || iterations > SCRAM_ITERATIONS_MAX)
 		iterations = SCRAM_ITERATIONS_DEFAULT;
-	if (scram_server_mock(mock_key, a->user, iterations, &mock)) {
+	if (!known && scram_server_mock(mock_key, a->user, iterations, &mock)) {
 		fail(a, "XX000", "cryptographic library failed");
 		return;
 	}
 	scram_nonce(entropy, nonce);
-	a->mock = a->secret.kind != SECRET_SCRAM && a->secret.kind != SECRET_PLAIN;
 	a->ad_hoc = a->secret.kind == SECRET_PLAIN;
-	scram_server_init(&a->scram, a->secret.kind == SECRET_SCRAM ? &a->secret.scram : &mock, a->mock, nonce, cb_data,
+	a->mock = !known && !a->ad_hoc;
+	scram_server_init(&a->scram, known ? &a->secret.scram : &mock, a->mock, nonce, cb_data,
 			  cb_data && cb_len <= SCRAM_BINDING_MAX ? cb_len : 0);
-	OPENSSL_cleanse(&mock, sizeof mock);
+	if (!known)
+		explicit_bzero(&mock, sizeof mock);
 }
 
 struct auth_client *auth_client_new(enum auth_method method, const char *user, const struct secret *secret,
@@ -170,6 +185,22 @@ static bool same_text(const char *a, const char *b)
 	return same;
 }
 
+/* Holds the message until the keys of this password and the verifier's salt are handed in. */
+static enum auth_verdict derive(struct auth_client *a, const uint8_t *msg, size_t len, const char *password)
+{
+	const struct scram_verifier *v = password ? &a->secret.scram : &a->scram.verifier;
+
+	a->held = malloc(len ? len : 1);
+	if (!a->held)
+		abort();
+	memcpy(a->held, msg, len);
+	a->held_len = len;
+	a->wanted = (struct auth_wanted){ .password = password ? (const char *)a->held : a->secret.text, .salt = v->salt,
+					  .salt_len = v->salt_len, .iterations = v->iterations, .ours = !password };
+	a->step = STEP_DERIVE;
+	return AUTH_DERIVE;
+}
+
 static bool password_right(const struct auth_client *a, const char *password)
 {
 	char stored[MD5_TEXT + 1];
@@ -179,13 +210,20 @@ static bool password_right(const struct auth_client *a, const char *password)
 		return same_text(password, a->secret.text);
 	case SECRET_MD5:
 		return !md5_stored(password, a->user, stored) && !CRYPTO_memcmp(stored, a->secret.text, MD5_TEXT);
-	case SECRET_SCRAM:
-		return scram_verifier_matches(&a->secret.scram, password);
+	case SECRET_SCRAM: /* see derive() */
 	case SECRET_NONE:
 		break;
 	}
 	same_text(password, password);
 	return false;
+}
+
+static enum auth_verdict take_password(struct auth_client *a, const char *password)
+{
+	secret_wipe(&a->secret);
+	a->secret.kind = SECRET_PLAIN;
+	memcpy(a->secret.text, password, strlen(password) + 1);
+	return let_in(a);
 }
 
 static enum auth_verdict feed_plain(struct auth_client *a, const uint8_t *body, size_t len)
@@ -195,12 +233,11 @@ static enum auth_verdict feed_plain(struct auth_client *a, const uint8_t *body, 
 	if (!password)
 		return AUTH_FAIL;
 	/* One too long to be kept would let a client in and then log in nowhere. */
-	if (!*password || strlen(password) >= sizeof a->secret.text || !password_right(a, password))
+	if (!*password || strlen(password) >= sizeof a->secret.text)
 		return wrong_password(a);
-	secret_wipe(&a->secret);
-	a->secret.kind = SECRET_PLAIN;
-	memcpy(a->secret.text, password, strlen(password) + 1);
-	return let_in(a);
+	if (a->secret.kind == SECRET_SCRAM)
+		return derive(a, body, len, password);
+	return password_right(a, password) ? take_password(a, password) : wrong_password(a);
 }
 
 static enum auth_verdict feed_md5(struct auth_client *a, const uint8_t *body, size_t len)
@@ -263,29 +300,11 @@ static enum auth_verdict feed_sasl_choice(struct auth_client *a, const uint8_t *
 	return AUTH_MORE;
 }
 
-/* Only now, for a client that has come this far, is the ad-hoc verifier worth its cost. */
-static int make_ad_hoc(struct auth_client *a)
-{
-	struct scram_verifier *v = &a->scram.verifier, made;
-	int r;
-
-	if (!a->ad_hoc)
-		return 0;
-	r = scram_verifier_make(a->secret.text, v->salt, v->salt_len, v->iterations, &made);
-	if (!r)
-		*v = made;
-	OPENSSL_cleanse(&made, sizeof made);
-	return r;
-}
-
-static enum auth_verdict feed_sasl_final(struct auth_client *a, const uint8_t *msg, size_t len, struct buf *out)
+static enum auth_verdict prove(struct auth_client *a, const uint8_t *msg, size_t len, struct buf *out)
 {
 	struct buf reply = { 0 };
-	enum scram_result result;
+	enum scram_result result = scram_server_final(&a->scram, msg, len, &reply);
 
-	if (make_ad_hoc(a))
-		return fail(a, "XX000", "cryptographic library failed");
-	result = scram_server_final(&a->scram, msg, len, &reply);
 	if (!result)
 		request(out, AUTH_REQ_SASL_FINAL, buf_head(&reply), buf_len(&reply));
 	buf_release(&reply);
@@ -294,6 +313,42 @@ static enum auth_verdict feed_sasl_final(struct auth_client *a, const uint8_t *m
 	if (a->secret.kind == SECRET_SCRAM)
 		a->secret.scram = a->scram.verifier;
 	return let_in(a);
+}
+
+/* Only now, for a client that has come this far, is an ad-hoc verifier worth its cost. */
+static enum auth_verdict feed_sasl_final(struct auth_client *a, const uint8_t *msg, size_t len, struct buf *out)
+{
+	return a->ad_hoc ? derive(a, msg, len, NULL) : prove(a, msg, len, out);
+}
+
+static enum auth_verdict derived_for_password(struct auth_client *a, const struct scram_verifier *keys)
+{
+	if (CRYPTO_memcmp(keys->stored_key, a->secret.scram.stored_key, SCRAM_KEY_LEN))
+		return wrong_password(a);
+	return take_password(a, a->wanted.password);
+}
+
+const struct auth_wanted *auth_client_wanted(const struct auth_client *a)
+{
+	return &a->wanted;
+}
+
+enum auth_verdict auth_client_derived(struct auth_client *a, const struct scram_verifier *keys, struct buf *out)
+{
+	enum auth_verdict verdict;
+
+	if (a->step != STEP_DERIVE)
+		return broken(a, "unexpected authentication message");
+	if (!keys)
+		return fail(a, "XX000", "cryptographic library failed");
+	if (a->ad_hoc) {
+		a->scram.verifier = *keys;
+		verdict = prove(a, a->held, a->held_len, out);
+	} else {
+		verdict = derived_for_password(a, keys);
+	}
+	let_go(a);
+	return verdict;
 }
 
 enum auth_verdict auth_client_feed(struct auth_client *a, const uint8_t *body, size_t len, struct buf *out)
@@ -312,6 +367,7 @@ enum auth_verdict auth_client_feed(struct auth_client *a, const uint8_t *body, s
 	case STEP_FAIL:
 		return AUTH_FAIL;
 	case STEP_NEW:
+	case STEP_DERIVE:
 	case STEP_OK:
 		break;
 	}

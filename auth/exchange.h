@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/derive.h"
 #include "auth/secret.h"
 #include "parser/buf.h"
 
@@ -31,6 +32,7 @@ enum auth_verdict {
 	AUTH_MORE, /* out holds what to send; wait for the peer's next message */
 	AUTH_OK,
 	AUTH_FAIL, /* error_* below say what to tell */
+	AUTH_DERIVE, /* keys are needed: hand in those of auth_*_wanted() with auth_*_derived(), no message before */
 };
 
 /* ---- towards a client ---- */
@@ -44,8 +46,8 @@ struct auth_client; /* exchange with one client */
  * is 64 random bytes used for nonce and md5 salt. Copies what it needs. With TLS, cb_data/cb_len (at most 64 bytes) is
  * the tls-server-end-point binding (RFC 5929) and SCRAM-SHA-256-PLUS is offered too; NULL without TLS.
  *
- * What a mock can't hide: a plain secret costs one run of PBKDF2 at the client's proof, verifiers and mocks none; and a
- * mock of auth_type md5 asks for md5, so where secrets are mostly SCRAM verifiers pass AUTH_SCRAM for unknown users. */
+ * What a mock can't hide: for a plain secret keys are derived at the client's proof, where they are not known from an
+ * earlier login; for verifiers and mocks never; and a mock of auth_type md5 asks for md5, so where secrets are mostly SCRAM verifiers pass AUTH_SCRAM for unknown users. */
 struct auth_client *auth_client_new(enum auth_method method, const char *user, const struct secret *secret,
 				    uint32_t iterations, const uint8_t mock_key[32], const uint8_t entropy[64],
 				    const uint8_t *cb_data, size_t cb_len);
@@ -55,6 +57,9 @@ enum auth_verdict auth_client_start(struct auth_client *a, struct buf *out);
 /* Body of a 'p' message. AUTH_OK may have written to out (SASLFinal); AUTH_FAIL writes nothing. Passwords of
  * SECRET_TEXT_MAX bytes or more could not be kept and are wrong ones. */
 enum auth_verdict auth_client_feed(struct auth_client *a, const uint8_t *body, size_t len, struct buf *out);
+/* After AUTH_DERIVE: what of; then the keys, NULL if there can't be any, with which the message goes on as if fed now. */
+const struct auth_wanted *auth_client_wanted(const struct auth_client *a);
+enum auth_verdict auth_client_derived(struct auth_client *a, const struct scram_verifier *keys, struct buf *out);
 /* After AUTH_OK: what the exchange has learnt for logging in to servers: the plain password (auth_type plain), the
  * SCRAM keys (verifier with have_client_key), else the secret given. Fills *out; SECRET_NONE before AUTH_OK. */
 void auth_client_learned(const struct auth_client *a, struct secret *out);
@@ -75,6 +80,8 @@ struct auth_server *auth_server_new(const char *user, const struct secret *secre
 /* Body of an 'R' message. Writes whole 'p' messages to out. AUTH_OK at AuthenticationOk, and for SCRAM only after the
  * server has proven itself. Unknown methods (GSS, SSPI, Kerberos) are AUTH_FAIL. */
 enum auth_verdict auth_server_feed(struct auth_server *a, const uint8_t *body, size_t len, struct buf *out);
+const struct auth_wanted *auth_server_wanted(const struct auth_server *a); /* as auth_client_wanted()… */
+enum auth_verdict auth_server_derived(struct auth_server *a, const struct scram_verifier *keys, struct buf *out);
 const char *auth_server_error(const struct auth_server *a); /* after AUTH_FAIL: what went wrong, a constant string */
 void auth_server_free(struct auth_server *a); /* wipes; NULL is fine */
 

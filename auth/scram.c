@@ -1,26 +1,109 @@
 #include "auth/scram.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "auth/base64.h"
 
 static const char verifier_head[] = SCRAM_MECHANISM "$";
 
-int scram_sha256(const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
+enum { SHA256_BLOCK = 64, INNER_PAD = 0x36, OUTER_PAD = 0x5c };
+
+static EVP_MD *fetched;
+
+static void fetch(void)
 {
-	return EVP_Digest(in, len, out, NULL, EVP_sha256(), NULL) ? 0 : -1;
+	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
+/* EVP_sha256() would be looked up anew by every use, and HMAC() looks up more: that costs several times the hashing.
+ * NULL, which every use refuses, if there is none. */
+static const EVP_MD *sha256(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, fetch);
+	return fetched;
+}
+
+int scram_sha256(const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
+{
+	return EVP_Digest(in, len, out, NULL, sha256(), NULL) ? 0 : -1;
+}
+
+/* The hash's state behind the key's two blocks, where every use of the key begins. */
+struct scram_hmac_key {
+	EVP_MD_CTX *inner, *outer, *work;
+};
+
+static bool begin_with(EVP_MD_CTX *ctx, uint8_t block[SHA256_BLOCK], uint8_t pad)
+{
+	for (int i = 0; i < SHA256_BLOCK; i++)
+		block[i] ^= pad;
+	return sha256() && EVP_DigestInit_ex(ctx, sha256(), NULL) && EVP_DigestUpdate(ctx, block, SHA256_BLOCK);
+}
+
+struct scram_hmac_key *scram_hmac_key_new(const void *key, size_t len)
+{
+	struct scram_hmac_key *k = calloc(1, sizeof *k);
+	uint8_t block[SHA256_BLOCK] = { 0 };
+	bool fine;
+
+	if (!k || !(k->inner = EVP_MD_CTX_new()) || !(k->outer = EVP_MD_CTX_new()) || !(k->work = EVP_MD_CTX_new()))
+		abort();
+	fine = len <= sizeof block || !scram_sha256(key, len, block);
+	if (len <= sizeof block)
+		memcpy(block, key, len);
+	fine = fine && begin_with(k->inner, block, INNER_PAD) && begin_with(k->outer, block, INNER_PAD ^ OUTER_PAD);
+	OPENSSL_cleanse(block, sizeof block);
+	if (fine)
+		return k;
+	scram_hmac_key_free(k);
+	return NULL;
+}
+
+int scram_hmac_with(struct scram_hmac_key *k, const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
+{
+	return EVP_MD_CTX_copy_ex(k->work, k->inner) && EVP_DigestUpdate(k->work, in, len) && EVP_DigestFinal_ex(k->work, out, NULL) &&
+			       EVP_MD_CTX_copy_ex(k->work, k->outer) && EVP_DigestUpdate(k->work, out, SCRAM_KEY_LEN) &&
+			       EVP_DigestFinal_ex(k->work, out, NULL)
+		       ? 0
+		       : -1;
+}
+
+/* Each of the contexts is wiped by its provider. */
+void scram_hmac_key_free(struct scram_hmac_key *k)
+{
+	if (!k)
+		return;
+	EVP_MD_CTX_free(k->inner);
+	EVP_MD_CTX_free(k->outer);
+	EVP_MD_CTX_free(k->work);
+	free(k);
+}
+
+/* Used once, so one context will do. */
 int scram_hmac(const uint8_t key[SCRAM_KEY_LEN], const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
 {
-	unsigned int n = 0;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t block[SHA256_BLOCK] = { 0 }, inner[SCRAM_KEY_LEN];
+	bool done;
 
-	return HMAC(EVP_sha256(), key, SCRAM_KEY_LEN, in, len, out, &n) && n == SCRAM_KEY_LEN ? 0 : -1;
+	if (!ctx)
+		abort();
+	memcpy(block, key, SCRAM_KEY_LEN);
+	done = begin_with(ctx, block, INNER_PAD) && EVP_DigestUpdate(ctx, in, len) && EVP_DigestFinal_ex(ctx, inner, NULL) &&
+	       begin_with(ctx, block, INNER_PAD ^ OUTER_PAD) && EVP_DigestUpdate(ctx, inner, sizeof inner) &&
+	       EVP_DigestFinal_ex(ctx, out, NULL);
+	OPENSSL_cleanse(block, sizeof block);
+	OPENSSL_cleanse(inner, sizeof inner);
+	EVP_MD_CTX_free(ctx);
+	return done ? 0 : -1;
 }
 
 int scram_salted_password(const char *password, const uint8_t *salt, size_t salt_len, uint32_t iterations,
@@ -30,7 +113,7 @@ int scram_salted_password(const char *password, const uint8_t *salt, size_t salt
 
 	if (!salt_len || salt_len > SCRAM_SALT_MAX || !iterations || iterations > SCRAM_ITERATIONS_MAX || len > INT32_MAX)
 		return -1;
-	return PKCS5_PBKDF2_HMAC(password, (int)len, salt, (int)salt_len, (int)iterations, EVP_sha256(),
+	return PKCS5_PBKDF2_HMAC(password, (int)len, salt, (int)salt_len, (int)iterations, sha256(),
 				 SCRAM_KEY_LEN, out)
 		       ? 0
 		       : -1;
@@ -51,21 +134,26 @@ int scram_stored_key(const uint8_t client_key[SCRAM_KEY_LEN], uint8_t out[SCRAM_
 	return scram_sha256(client_key, SCRAM_KEY_LEN, out);
 }
 
+int scram_verifier_of(const uint8_t salted[SCRAM_KEY_LEN], const uint8_t *salt, size_t salt_len, uint32_t iterations,
+		      struct scram_verifier *out)
+{
+	memset(out, 0, sizeof *out);
+	out->iterations = iterations;
+	memcpy(out->salt, salt, salt_len);
+	out->salt_len = salt_len;
+	out->have_client_key = !scram_client_key(salted, out->client_key) && !scram_stored_key(out->client_key, out->stored_key) &&
+			       !scram_server_key(salted, out->server_key);
+	return out->have_client_key ? 0 : -1;
+}
+
 int scram_verifier_make(const char *password, const uint8_t *salt, size_t salt_len, uint32_t iterations,
 			struct scram_verifier *out)
 {
 	uint8_t salted[SCRAM_KEY_LEN];
 	int r = scram_salted_password(password, salt, salt_len, iterations, salted);
 
-	if (r)
-		return -1;
-	memset(out, 0, sizeof *out);
-	out->iterations = iterations;
-	memcpy(out->salt, salt, salt_len);
-	out->salt_len = salt_len;
-	r = scram_client_key(salted, out->client_key) || scram_stored_key(out->client_key, out->stored_key) ||
-	    scram_server_key(salted, out->server_key);
-	out->have_client_key = !r;
+	if (!r)
+		r = scram_verifier_of(salted, salt, salt_len, iterations, out);
 	OPENSSL_cleanse(salted, sizeof salted);
 	return r ? -1 : 0;
 }

@@ -45,8 +45,14 @@ enum scram_result {
 int scram_sha256(const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN]) __attribute__((warn_unused_result));
 int scram_hmac(const uint8_t key[SCRAM_KEY_LEN], const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
 	__attribute__((warn_unused_result));
+/* A key of any length, taken in once for many uses; in and out may be the same. */
+struct scram_hmac_key;
+struct scram_hmac_key *scram_hmac_key_new(const void *key, size_t len); /* NULL: the crypto library refuses */
+int scram_hmac_with(struct scram_hmac_key *key, const void *in, size_t len, uint8_t out[SCRAM_KEY_LEN])
+	__attribute__((warn_unused_result));
+void scram_hmac_key_free(struct scram_hmac_key *key); /* wipes; NULL is fine */
 /* SaltedPassword: PBKDF2 with HMAC-SHA-256. Costs two hashes an iteration: 4096 take 1–2 ms, so bound what a peer
- * may ask. */
+ * may ask; auth/derive.h does the same in parts. */
 int scram_salted_password(const char *password, const uint8_t *salt, size_t salt_len, uint32_t iterations,
 			  uint8_t out[SCRAM_KEY_LEN]) __attribute__((warn_unused_result));
 int scram_client_key(const uint8_t salted[SCRAM_KEY_LEN], uint8_t out[SCRAM_KEY_LEN])
@@ -60,6 +66,9 @@ int scram_stored_key(const uint8_t client_key[SCRAM_KEY_LEN], uint8_t out[SCRAM_
  * SCRAM_ITERATIONS_MAX iterations. */
 int scram_verifier_make(const char *password, const uint8_t *salt, size_t salt_len, uint32_t iterations,
 			struct scram_verifier *out) __attribute__((warn_unused_result));
+/* The same of a SaltedPassword that is known. */
+int scram_verifier_of(const uint8_t salted[SCRAM_KEY_LEN], const uint8_t *salt, size_t salt_len, uint32_t iterations,
+		      struct scram_verifier *out) __attribute__((warn_unused_result));
 /* Whether a password is the verifier's, in constant time. */
 bool scram_verifier_matches(const struct scram_verifier *v, const char *password);
 /* "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". Parsing takes that spelling only, -1 for anything else; the

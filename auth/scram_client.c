@@ -88,6 +88,23 @@ static enum scram_result read_server_first(struct scram_client *c, const uint8_t
 	return SCRAM_OK;
 }
 
+enum scram_result scram_client_asked(struct scram_client *c, const uint8_t *msg, size_t len, uint8_t *salt, size_t *salt_len,
+				     uint32_t *iterations)
+{
+	struct server_first f;
+	enum scram_result result;
+
+	if (c->state != SCRAM_CLIENT_FIRST)
+		return no(c, SCRAM_MALFORMED, "unexpected SCRAM message from server");
+	result = read_server_first(c, msg, len, &f);
+	if (result)
+		return result;
+	memcpy(salt, f.salt, f.salt_len);
+	*salt_len = f.salt_len;
+	*iterations = f.iterations;
+	return SCRAM_OK;
+}
+
 /* The verifier that answers this server: computed from the password, or the keys at hand if they are of the same salt. */
 static enum scram_result find_keys(struct scram_client *c, const struct secret *secret, const struct server_first *f,
 				   struct scram_verifier *v)
@@ -157,7 +174,7 @@ enum scram_result scram_client_final(struct scram_client *c, const uint8_t *msg,
 	write_base64(out, proof, sizeof proof);
 	c->state = SCRAM_CLIENT_FINAL;
 out:
-	OPENSSL_cleanse(&v, sizeof v);
+	explicit_bzero(&v, sizeof v);
 	OPENSSL_cleanse(proof, sizeof proof);
 	return result;
 }
@@ -187,5 +204,5 @@ void scram_client_release(struct scram_client *c)
 {
 	buf_release(&c->binding);
 	buf_release(&c->transcript);
-	OPENSSL_cleanse(c, sizeof *c);
+	explicit_bzero(c, sizeof *c);
 }

@@ -33,6 +33,9 @@ void scram_client_init(struct scram_client *c, const char *nonce, enum scram_bin
 		       size_t cb_len, uint32_t iterations_max);
 /* client-first-message. PostgreSQL takes the user from the startup packet: `user` is "" there; "," and "=" are escaped. */
 void scram_client_first(struct scram_client *c, const char *user, struct buf *out);
+/* What keys server-first-message asks for: its salt (room for SCRAM_SALT_MAX bytes) and iterations. */
+enum scram_result scram_client_asked(struct scram_client *c, const uint8_t *msg, size_t len, uint8_t *salt, size_t *salt_len,
+				     uint32_t *iterations);
 /* Takes server-first-message, writes client-final-message. The secret is a plain one, or SCRAM keys with have_client_key
  * whose salt and iterations must be the server's. Writes nothing unless SCRAM_OK. */
 enum scram_result scram_client_final(struct scram_client *c, const uint8_t *msg, size_t len,

@@ -227,5 +227,5 @@ void scram_server_release(struct scram_server *s)
 {
 	buf_release(&s->both_nonce);
 	buf_release(&s->transcript);
-	OPENSSL_cleanse(s, sizeof *s);
+	explicit_bzero(s, sizeof *s);
 }

@@ -13,6 +13,7 @@ enum step {
 	STEP_SASL_FIRST, /* our first SCRAM message is sent */
 	STEP_SASL_FINAL, /* our proof is sent */
 	STEP_PROVEN,	 /* the server has proven itself as well */
+	STEP_DERIVE,	 /* its first SCRAM message is held until there are keys */
 	STEP_OK,
 	STEP_FAIL,
 };
@@ -22,6 +23,9 @@ struct auth_server {
 	char *user;
 	struct secret secret;
 	struct scram_client scram;
+	struct auth_wanted wanted;
+	uint8_t salt[SCRAM_SALT_MAX]; /* wanted.salt */
+	struct buf held;
 	const char *error;
 };
 
@@ -29,6 +33,7 @@ static void wipe(struct auth_server *a)
 {
 	secret_wipe(&a->secret);
 	scram_client_release(&a->scram);
+	buf_release(&a->held);
 }
 
 static enum auth_verdict fail(struct auth_server *a, const char *error)
@@ -142,10 +147,10 @@ static enum auth_verdict answer_sasl(struct auth_server *a, struct reader *r, st
 	return AUTH_MORE;
 }
 
-static enum auth_verdict answer_sasl_continue(struct auth_server *a, struct reader *r, struct buf *out)
+static enum auth_verdict send_proof(struct auth_server *a, const uint8_t *msg, size_t len, const struct secret *keys, struct buf *out)
 {
 	struct buf final = { 0 };
-	enum scram_result result = scram_client_final(&a->scram, r->at, reader_left(r), &a->secret, &final);
+	enum scram_result result = scram_client_final(&a->scram, msg, len, keys, &final);
 
 	if (!result)
 		msg_add(out, 'p', buf_head(&final), buf_len(&final));
@@ -154,6 +159,43 @@ static enum auth_verdict answer_sasl_continue(struct auth_server *a, struct read
 		return fail(a, a->scram.why);
 	a->step = STEP_SASL_FINAL;
 	return AUTH_MORE;
+}
+
+static enum auth_verdict answer_sasl_continue(struct auth_server *a, struct reader *r, struct buf *out)
+{
+	struct auth_wanted *w = &a->wanted;
+
+	if (a->secret.kind != SECRET_PLAIN)
+		return send_proof(a, r->at, reader_left(r), &a->secret, out);
+	if (scram_client_asked(&a->scram, r->at, reader_left(r), a->salt, &w->salt_len, &w->iterations))
+		return fail(a, a->scram.why);
+	w->password = a->secret.text;
+	w->salt = a->salt;
+	w->ours = true;
+	buf_add(&a->held, r->at, reader_left(r));
+	a->step = STEP_DERIVE;
+	return AUTH_DERIVE;
+}
+
+const struct auth_wanted *auth_server_wanted(const struct auth_server *a)
+{
+	return &a->wanted;
+}
+
+enum auth_verdict auth_server_derived(struct auth_server *a, const struct scram_verifier *keys, struct buf *out)
+{
+	struct secret with = { .kind = SECRET_SCRAM };
+	enum auth_verdict verdict;
+
+	if (a->step == STEP_FAIL)
+		return AUTH_FAIL;
+	if (a->step != STEP_DERIVE || !keys)
+		return fail(a, keys ? "unexpected authentication request from server" : "SCRAM keys could not be computed");
+	with.scram = *keys;
+	verdict = send_proof(a, buf_head(&a->held), buf_len(&a->held), &with, out);
+	secret_wipe(&with);
+	buf_release(&a->held);
+	return verdict;
 }
 
 static enum auth_verdict answer_sasl_final(struct auth_server *a, struct reader *r)

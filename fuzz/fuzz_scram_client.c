@@ -1,4 +1,4 @@
-/* links: auth/server_exchange.c auth/secret.c auth/md5.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
+/* links: auth/server_exchange.c auth/secret.c auth/md5.c auth/derive.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
 /* A hostile server talks to us. First byte: what we know (two bits), and whether the input is such a server's messages,
  * each behind two bytes of length, or damage to the messages of an honest one: which, where, by what. No server that
  * does not know the password gets an AUTH_OK once SCRAM has begun; failures are final, have a reason and write nothing. */
@@ -9,6 +9,7 @@
 #include "auth/exchange.h"
 #include "auth/scram_server.h"
 #include "parser/reader.h"
+#include "tests/derive_now.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,7 +48,7 @@ static enum auth_verdict feed(struct auth_server *s, const uint8_t *body, size_t
 	if (len)
 		memcpy(exact, body, len);
 	buf_reset(out);
-	v = auth_server_feed(s, exact, len, out);
+	v = server_feed(s, exact, len, out);
 	free(exact);
 	if (buf_len(out)) {
 		require(v == AUTH_MORE && buf_len(out) >= 5 && buf_head(out)[0] == 'p');

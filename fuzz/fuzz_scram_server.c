@@ -1,4 +1,4 @@
-/* links: auth/client_exchange.c auth/secret.c auth/md5.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
+/* links: auth/client_exchange.c auth/secret.c auth/md5.c auth/derive.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
 /* A hostile client talks to us. First byte: method, what we know, whether channel binding is offered, and whether the
  * input is such a client's messages, each behind two bytes of length, or damage to the messages of an honest one: which,
  * where, by what. Nobody who does not know the password comes in; failures are final, have an SQLSTATE and write nothing. */
@@ -9,6 +9,7 @@
 #include "auth/exchange.h"
 #include "auth/scram_client.h"
 #include "parser/reader.h"
+#include "tests/derive_now.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,7 +48,7 @@ static enum auth_verdict feed(struct auth_client *a, const uint8_t *body, size_t
 	if (len)
 		memcpy(exact, body, len);
 	buf_reset(out);
-	v = auth_client_feed(a, exact, len, out);
+	v = client_feed(a, exact, len, out);
 	free(exact);
 	if (buf_len(out)) {
 		require(v != AUTH_FAIL && buf_len(out) >= 9 && buf_head(out)[0] == 'R');

@@ -12,6 +12,7 @@
 #include "parser/wire.h"
 #include "server/catalogue.h"
 #include "server/client.h"
+#include "server/derive.h"
 #include "server/console.h"
 #include "server/listening.h"
 #include "server/log.h"
@@ -123,6 +124,8 @@ void conn_close(struct backend_conn *b, const char *reason)
 		b->resolving = NULL;
 		evdns_getaddrinfo_cancel(r);
 	}
+	derive_abandon(b->derive);
+	b->derive = NULL;
 	if (b->cancels)
 		cancel_target_gone(b);
 	if (b->have_stream && b->pid && !b->unheard)

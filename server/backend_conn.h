@@ -43,6 +43,7 @@ struct backend_conn {
 	char local_address[64];
 	int local_port;
 	struct auth_server *auth;
+	struct derive_wait *derive; /* NULL: its login does not wait for keys */
 	uint32_t pid, secret; /* of BackendKeyData */
 	struct speakers speakers; /* who has notified through it */
 	size_t stream_left;   /* bytes of the reply under way that go on unread */

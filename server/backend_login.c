@@ -15,6 +15,7 @@
 #include "server/catalogue.h"
 #include "server/client.h"
 #include "server/defaults.h"
+#include "server/derive.h"
 #include "server/listening.h"
 #include "server/log.h"
 #include "server/protocol.h"
@@ -327,9 +328,48 @@ static void login_secret(struct backend_conn *b, struct secret *out)
 		*out = *learned;
 }
 
+static void judged(struct backend_conn *b, enum auth_verdict verdict);
+
+static bool on_derived(void *owner, const struct scram_verifier *keys)
+{
+	struct backend_conn *b = owner;
+	struct db_pool *p = b->pool;
+	enum auth_verdict verdict = auth_server_derived(b->auth, keys, stream_out(&b->stream));
+
+	b->derive = NULL;
+	judged(b, verdict);
+	if (verdict == AUTH_FAIL)
+		pools_serve(p);
+	return verdict != AUTH_FAIL;
+}
+
+static void derive(struct backend_conn *b)
+{
+	const struct auth_wanted *wanted = auth_server_wanted(b->auth);
+	struct scram_verifier keys;
+
+	if (derive_find(b->worker, wanted, &keys))
+		on_derived(b, &keys);
+	else
+		b->derive = derive_begin(b->worker, wanted, on_derived, b);
+	explicit_bzero(&keys, sizeof keys);
+}
+
+static void judged(struct backend_conn *b, enum auth_verdict verdict)
+{
+	worker_dirty(b->worker, &b->stream);
+	if (verdict == AUTH_FAIL) {
+		conn_refused(b, auth_server_error(b->auth));
+	} else if (verdict == AUTH_OK) {
+		auth_server_free(b->auth);
+		b->auth = NULL;
+	} else if (verdict == AUTH_DERIVE) {
+		derive(b);
+	}
+}
+
 static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t len)
 {
-	enum auth_verdict verdict;
 
 	if (!b->auth) {
 		uint8_t entropy[32];
@@ -340,14 +380,7 @@ static void on_auth_request(struct backend_conn *b, const uint8_t *body, size_t 
 		b->auth = auth_server_new(b->pool->user->name, &secret, entropy, (uint32_t)b->worker->config->server_scram_iterations_max);
 		secret_wipe(&secret);
 	}
-	verdict = auth_server_feed(b->auth, body, len, stream_out(&b->stream));
-	worker_dirty(b->worker, &b->stream);
-	if (verdict == AUTH_FAIL)
-		conn_refused(b, auth_server_error(b->auth));
-	else if (verdict == AUTH_OK) {
-		auth_server_free(b->auth);
-		b->auth = NULL;
-	}
+	judged(b, auth_server_feed(b->auth, body, len, stream_out(&b->stream)));
 }
 
 void conn_opened(struct backend_conn *b)

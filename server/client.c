@@ -13,6 +13,7 @@
 #include "server/catalogue.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/derive.h"
 #include "server/listening.h"
 #include "server/log.h"
 #include "server/roles.h"
@@ -190,6 +191,8 @@ void client_close(struct client *c, const char *reason)
 		lookup_abandon(c);
 	if (c->state == CLIENT_CANCEL)
 		cancel_abandon(c);
+	derive_abandon(c->derive);
+	c->derive = NULL;
 	if (c->state == CLIENT_CONSOLE)
 		console_gone(c);
 	enter_state(c, CLIENT_DEAD);
@@ -715,7 +718,8 @@ static void on_readable(void *owner)
 
 	worker_turn(w);
 	c->last_us = w->now_us;
-	if (c->state == CLIENT_WELCOME || c->state == CLIENT_LOOKUP || c->state == CLIENT_PROTOCOL || c->state == CLIENT_CANCEL) {
+	if (c->state == CLIENT_WELCOME || c->state == CLIENT_LOOKUP || c->state == CLIENT_PROTOCOL || c->state == CLIENT_CANCEL ||
+	    c->state == CLIENT_DERIVE) {
 		if (buf_len(&c->stream.in) > CLIENT_IN_MAX)
 			client_fail(c, "08P01", "too much data before login", NULL, NULL);
 	} else {

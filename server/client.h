@@ -13,6 +13,7 @@ enum client_state {
 	CLIENT_PROTOCOL,    /* waiting for its server's word on which protocol it speaks */
 	CLIENT_LOOKUP,	    /* waiting for auth_query */
 	CLIENT_AUTH,	    /* exchange of 'p' messages */
+	CLIENT_DERIVE,	    /* in the middle of it: waiting for keys to be derived */
 	CLIENT_WELCOME,	    /* logged in; waits for a backend to say what it is told */
 	CLIENT_ACTIVE,
 	CLIENT_CONSOLE,
@@ -62,6 +63,7 @@ struct client {
 	uint64_t defaults_generation; /* of its pool's, that it was started under */
 	struct buf params;	  /* startup parameters, kept until login is done: name NUL value NUL … */
 	struct auth_client *auth;
+	struct derive_wait *derive; /* NULL but in CLIENT_DERIVE */
 	uint16_t major, minor;	  /* of the protocol: asked for; once negotiated, spoken */
 	uint32_t cancel_pid;
 	uint8_t cancel_key[CANCEL_KEY_LONG]; /* as much of it as goes with its protocol */

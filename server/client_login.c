@@ -18,6 +18,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/derive.h"
 #include "server/listening.h"
 #include "server/log.h"
 #include "server/protocol.h"
@@ -565,12 +566,42 @@ static void auth_failed(struct client *c)
 	client_fail(c, sqlstate ? sqlstate : "28P01", message ? message : text, NULL, NULL);
 }
 
+static bool on_derived(void *owner, const struct scram_verifier *keys)
+{
+	struct client *c = owner;
+	enum auth_verdict verdict;
+
+	c->derive = NULL;
+	c->state = CLIENT_AUTH;
+	verdict = auth_client_derived(c->auth, keys, stream_out(&c->stream));
+	worker_dirty(c->worker, &c->stream);
+	judged(c, verdict);
+	if (c->state == CLIENT_AUTH || c->state == CLIENT_ACTIVE || c->state == CLIENT_CONSOLE)
+		client_schedule(c); /* it may have sent more meanwhile */
+	return verdict != AUTH_FAIL;
+}
+
+static void derive(struct client *c)
+{
+	const struct auth_wanted *wanted = auth_client_wanted(c->auth);
+	struct scram_verifier keys;
+
+	c->state = CLIENT_DERIVE;
+	if (derive_find(c->worker, wanted, &keys))
+		on_derived(c, &keys);
+	else
+		c->derive = derive_begin(c->worker, wanted, on_derived, c);
+	explicit_bzero(&keys, sizeof keys);
+}
+
 static void judged(struct client *c, enum auth_verdict verdict)
 {
 	if (verdict == AUTH_OK)
 		authenticated(c);
 	else if (verdict == AUTH_FAIL)
 		auth_failed(c);
+	else if (verdict == AUTH_DERIVE)
+		derive(c);
 }
 
 void client_auth_message(struct client *c)

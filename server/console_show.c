@@ -201,7 +201,8 @@ static struct census take_census(const struct worker *w)
 	n.users = (int)users;
 	TAILQ_FOREACH (c, &w->clients, in) {
 		n.clients += c->state != CLIENT_DEAD;
-		n.logins += c->state == CLIENT_STARTUP || c->state == CLIENT_TLS || c->state == CLIENT_LOOKUP || c->state == CLIENT_AUTH;
+		n.logins += c->state == CLIENT_STARTUP || c->state == CLIENT_TLS || c->state == CLIENT_LOOKUP || c->state == CLIENT_AUTH ||
+			    c->state == CLIENT_DERIVE;
 	}
 	TAILQ_FOREACH (b, &w->backends, in) {
 		n.servers += b->state != CONN_DEAD;

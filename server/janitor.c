@@ -7,6 +7,7 @@
 #include "server/catalogue.h"
 #include "server/client.h"
 #include "server/console.h"
+#include "server/derive.h"
 #include "server/listener.h"
 #include "server/listening.h"
 #include "server/log.h"
@@ -220,6 +221,7 @@ static void check_client(struct client *c)
 	case CLIENT_TLS:
 	case CLIENT_PROTOCOL:
 	case CLIENT_AUTH:
+	case CLIENT_DERIVE:
 	case CLIENT_LOOKUP:
 		if (past(w, c->connected_us, w->config->client_login_timeout_us))
 			client_fail(c, "08P01", "client_login_timeout", NULL, NULL);
@@ -315,6 +317,7 @@ void janitor_run(struct worker *w)
 	lookup_expire(w);
 	listening_tick(w);
 	catalogue_tick(w);
+	derive_tick(w);
 	pools_serve_all(w);
 	pools_expire(w);
 	if (w->accept_paused)

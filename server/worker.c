@@ -13,6 +13,7 @@
 #include "server/client.h"
 #include "server/console.h"
 #include "server/defaults.h"
+#include "server/derive.h"
 #include "server/janitor.h"
 #include "server/listener.h"
 #include "server/listening.h"
@@ -29,11 +30,24 @@ static int64_t clock_us(clockid_t id)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+enum { RANDOM_AHEAD = 1024 };
+
+/* Fetched in one go for some dozen logins: what a call costs is the generator's setting up, not its bytes. What was given
+ * out is no longer here. */
 void worker_random(void *bytes, size_t n)
 {
-	/* Keys and nonces that could be guessed are worse than none. */
-	if (RAND_bytes(bytes, (int)n) != 1)
-		abort();
+	static _Thread_local uint8_t ahead[RANDOM_AHEAD];
+	static _Thread_local size_t left;
+
+	if (left < n) {
+		/* Keys and nonces that could be guessed are worse than none. */
+		if (n > sizeof ahead || RAND_bytes(ahead, sizeof ahead) != 1)
+			abort();
+		left = sizeof ahead;
+	}
+	left -= n;
+	memcpy(bytes, ahead + left, n);
+	explicit_bzero(ahead + left, n);
 }
 
 /* ---- turns ---- */
@@ -231,6 +245,7 @@ bool worker_reload(struct worker *w, char *why, size_t why_cap)
 		return false;
 	}
 	tell_warnings(w->config);
+	derive_reload(w);
 	TAILQ_FOREACH (d, &w->databases, in)
 		TAILQ_FOREACH (p, &d->pools, in_database)
 			pools_welcome_clear((struct db_pool *)p);
@@ -478,6 +493,7 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	w->base = loops_first(&w->loops)->base;
 	if (!w->by_key)
 		abort();
+	derive_init(w);
 	w->dns = evdns_base_new(w->base, EVDNS_BASE_INITIALIZE_NAMESERVERS);
 	if (!w->dns) /* no resolv.conf: /etc/hosts still counts */
 		w->dns = evdns_base_new(w->base, 0);
@@ -558,6 +574,7 @@ void worker_free(struct worker *w)
 		if (w->janitor)
 			event_free(w->janitor);
 		pools_free(w);
+		derive_free(w);
 		if (w->dns)
 			evdns_base_free(w->dns, 0);
 		stream_pool_release(&w->blocks);

@@ -34,6 +34,7 @@ struct console_wait;
 struct vacate;
 struct listening;
 struct protocol;
+struct derives;
 TAILQ_HEAD(clients, client);
 TAILQ_HEAD(backend_conns, backend_conn);
 
@@ -130,6 +131,7 @@ struct worker {
 	struct session_store store;
 	struct stream_pool blocks;
 	uint8_t mock_key[32];
+	struct derives *derives; /* SCRAM keys, known and under way (server/derive.h) */
 	int64_t now_us;	    /* monotonic, of this turn */
 	int64_t started_us;
 	int64_t wall_offset_us; /* wall clock minus monotonic */

@@ -1,4 +1,4 @@
-/* links: auth/client_exchange.c auth/server_exchange.c auth/secret.c auth/md5.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
+/* links: auth/client_exchange.c auth/server_exchange.c auth/secret.c auth/md5.c auth/derive.c auth/scram.c auth/scram_client.c auth/scram_server.c auth/base64.c parser/buf.c -lcrypto */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,6 +10,8 @@
 #include "auth/md5.h"
 #include "auth/scram_client.h"
 #include "parser/reader.h"
+#include "tests/derive_now.h"
+#include "tests/unit/wiped.h"
 
 enum { ROUNDS = 64, LONGEST = 70000 };
 
@@ -89,16 +91,16 @@ static int converse(struct auth_client *a, struct auth_server *s, enum auth_verd
 	while (*client != AUTH_FAIL) {
 		if (buf_len(&b)) {
 			body = take(&b, 'R', &len);
-			*server = auth_server_feed(s, body, len, &b);
+			*server = server_feed(s, body, len, &b);
 			free(body);
 			passed++;
 		}
 		if (*client == AUTH_OK && *server == AUTH_MORE)
-			*server = auth_server_feed(s, ok, sizeof ok, &b);
+			*server = server_feed(s, ok, sizeof ok, &b);
 		if (*client == AUTH_OK || *server == AUTH_FAIL)
 			break;
 		body = take(&b, 'p', &len);
-		*client = auth_client_feed(a, body, len, &b);
+		*client = client_feed(a, body, len, &b);
 		free(body);
 		passed++;
 	}
@@ -293,10 +295,10 @@ static void password_messages_are_one_string(void **state)
 			memcpy(exact, bad[i].body, bad[i].len);
 			auth_client_start(a, &b);
 			buf_reset(&b);
-			assert_int_equal(auth_client_feed(a, exact, bad[i].len, &b), AUTH_FAIL);
+			assert_int_equal(client_feed(a, exact, bad[i].len, &b), AUTH_FAIL);
 			fails_with(a, bad[i].sqlstate, *bad[i].sqlstate == '0' ? "invalid password packet size" : NULL);
 			/* and a failure is final */
-			assert_int_equal(auth_client_feed(a, (const uint8_t *)"secret", 7, &b), AUTH_FAIL);
+			assert_int_equal(client_feed(a, (const uint8_t *)"secret", 7, &b), AUTH_FAIL);
 			assert_int_equal(buf_len(&b), 0);
 			auth_client_free(a);
 			free(exact);
@@ -322,7 +324,7 @@ static void passwords_are_bounded(void **state)
 		body[sizes[i].len] = 0;
 		auth_client_start(a, &b);
 		buf_reset(&b);
-		assert_int_equal(auth_client_feed(a, (uint8_t *)body, sizes[i].len + 1, &b), AUTH_FAIL);
+		assert_int_equal(client_feed(a, (uint8_t *)body, sizes[i].len + 1, &b), AUTH_FAIL);
 		fails_with(a, sizes[i].sqlstate, *sizes[i].sqlstate == '0' ? "invalid password packet size" : NULL);
 		auth_client_free(a);
 	}
@@ -339,13 +341,13 @@ static void md5_answers_hold_for_one_salt(void **state)
 	struct buf b = { 0 };
 
 	auth_client_start(a, &b);
-	assert_int_equal(auth_client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_OK);
-	assert_int_equal(auth_client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_FAIL);
+	assert_int_equal(client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_OK);
+	assert_int_equal(client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_FAIL);
 	fails_with(a, "08P01", "unexpected authentication message");
 	auth_client_free(a);
 	a = auth_client_new(AUTH_MD5, "alice", &plain, ROUNDS, mock_key, other, NULL, 0);
 	auth_client_start(a, &b);
-	assert_int_equal(auth_client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_FAIL);
+	assert_int_equal(client_feed(a, (const uint8_t *)right, sizeof right, &b), AUTH_FAIL);
 	fails_with(a, "28P01", NULL);
 	auth_client_free(a);
 	buf_release(&b);
@@ -363,7 +365,7 @@ static enum auth_verdict choose(struct auth_client *a, const char *mechanism, in
 	buf_text(&b, first);
 	exact = malloc(buf_len(&b));
 	memcpy(exact, buf_head(&b), buf_len(&b));
-	v = auth_client_feed(a, exact, buf_len(&b), out);
+	v = client_feed(a, exact, buf_len(&b), out);
 	free(exact);
 	buf_release(&b);
 	return v;
@@ -425,7 +427,7 @@ static void a_client_without_initial_response_is_asked_for_it(void **state)
 	assert_int_equal(buf_len(&b), 9);
 	assert_memory_equal(buf_head(&b), "R\0\0\0\x08\0\0\0\x0b", 9);
 	buf_reset(&b);
-	assert_int_equal(auth_client_feed(a, (const uint8_t *)"n,,n=,r=abc", 11, &b), AUTH_MORE);
+	assert_int_equal(client_feed(a, (const uint8_t *)"n,,n=,r=abc", 11, &b), AUTH_MORE);
 	assert_memory_equal(buf_head(&b) + 5, "\0\0\0\x0br=abc", 9);
 	auth_client_free(a);
 	buf_release(&b);
@@ -512,7 +514,7 @@ static enum auth_verdict bound(const char *mechanism, enum scram_binding binding
 		body = take(&b, 'R', &len);
 		assert_int_equal(scram_client_final(&c, body + 4, len - 4, &plain, &said), SCRAM_OK);
 		free(body);
-		v = auth_client_feed(a, buf_head(&said), buf_len(&said), &b);
+		v = client_feed(a, buf_head(&said), buf_len(&said), &b);
 	}
 	if (v == AUTH_OK) {
 		body = take(&b, 'R', &len);
@@ -569,7 +571,7 @@ static bool cut_login(int at, size_t cut)
 		}
 		exact = malloc(len ? len : 1);
 		memcpy(exact, body, len);
-		v = n % 2 ? auth_client_feed(a, exact, len, &b) : auth_server_feed(s, exact, len, &b);
+		v = n % 2 ? client_feed(a, exact, len, &b) : server_feed(s, exact, len, &b);
 		if (n == 3)
 			in = v;
 		if (v == AUTH_FAIL)
@@ -604,7 +606,7 @@ static enum auth_verdict server_says(struct auth_server *s, const char *body, si
 	enum auth_verdict v;
 
 	memcpy(exact, body, len);
-	v = auth_server_feed(s, exact, len, out);
+	v = server_feed(s, exact, len, out);
 	free(exact);
 	return v;
 }
@@ -768,6 +770,77 @@ static void iterations_a_server_asks_for_are_bounded(void **state)
 	}
 }
 
+static void nothing_goes_on_before_the_keys_are_there(void **state)
+{
+	struct secret plain = of("secret"), v = verifier_of("secret");
+	struct auth_client *a = towards_client(AUTH_PLAIN, &v);
+	struct auth_server *s = auth_server_new("alice", &plain, entropy, 0);
+	struct buf b = { 0 };
+	uint8_t ok[4] = { 0 };
+
+	assert_int_equal(auth_client_start(a, &b), AUTH_MORE);
+	assert_int_equal(auth_client_feed(a, (const uint8_t *)"secret", 7, &b), AUTH_DERIVE);
+	assert_string_equal(auth_client_wanted(a)->password, "secret");
+	assert_int_equal(auth_client_wanted(a)->iterations, ROUNDS);
+	assert_false(auth_client_wanted(a)->ours);
+	assert_int_equal(auth_client_feed(a, (const uint8_t *)"secret", 7, &b), AUTH_FAIL);
+	fails_with(a, "08P01", "unexpected authentication message");
+	assert_int_equal(auth_client_derived(a, &v.scram, &b), AUTH_FAIL);
+	auth_client_free(a);
+
+	buf_reset(&b);
+	a = towards_client(AUTH_SCRAM, &v);
+	auth_client_start(a, &b);
+	while (buf_len(&b)) {
+		size_t len;
+		char type = (char)buf_head(&b)[0];
+		uint8_t *body = take(&b, type, &len);
+		enum auth_verdict verdict = type == 'R' ? auth_server_feed(s, body, len, &b) : auth_client_feed(a, body, len, &b);
+
+		free(body);
+		assert_true(verdict == AUTH_MORE || verdict == AUTH_DERIVE);
+	}
+	assert_string_equal(auth_server_wanted(s)->password, "secret");
+	assert_int_equal(auth_server_wanted(s)->salt_len, sizeof salt);
+	assert_memory_equal(auth_server_wanted(s)->salt, salt, sizeof salt);
+	assert_true(auth_server_wanted(s)->ours);
+	assert_int_equal(auth_server_feed(s, ok, sizeof ok, &b), AUTH_FAIL);
+	assert_string_equal(auth_server_error(s), "unexpected authentication request from server");
+	assert_int_equal(auth_server_derived(s, &v.scram, &b), AUTH_FAIL);
+	auth_client_free(a);
+	auth_server_free(s);
+	buf_release(&b);
+}
+
+static void keys_that_cannot_be_had_end_it(void **state)
+{
+	struct secret v = verifier_of("secret");
+	struct auth_client *a = towards_client(AUTH_PLAIN, &v);
+	struct buf b = { 0 };
+
+	auth_client_start(a, &b);
+	assert_int_equal(auth_client_feed(a, (const uint8_t *)"secret", 7, &b), AUTH_DERIVE);
+	assert_int_equal(auth_client_derived(a, NULL, &b), AUTH_FAIL);
+	fails_with(a, "XX000", "cryptographic library failed");
+	auth_client_free(a);
+	buf_release(&b);
+}
+
+static void a_password_that_waits_is_wiped_when_its_client_goes(void **state)
+{
+	struct secret v = verifier_of("a secret to be sought");
+	struct auth_client *a = towards_client(AUTH_PLAIN, &v);
+	struct buf b = { 0 };
+
+	auth_client_start(a, &b);
+	assert_int_equal(auth_client_feed(a, (const uint8_t *)"a secret to be sought", 22, &b), AUTH_DERIVE);
+	wiped_look_for("secret to be sought", 19);
+	auth_client_free(a);
+	assert_int_equal(wiped_seen, 0);
+	wiped_look_for(NULL, 0);
+	buf_release(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,6 +864,9 @@ int main(void)
 		cmocka_unit_test(requests_broken_or_unknown_are_refused),
 		cmocka_unit_test(a_server_that_trusts_needs_no_secret),
 		cmocka_unit_test(iterations_a_server_asks_for_are_bounded),
+		cmocka_unit_test(nothing_goes_on_before_the_keys_are_there),
+		cmocka_unit_test(keys_that_cannot_be_had_end_it),
+		cmocka_unit_test(a_password_that_waits_is_wiped_when_its_client_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
