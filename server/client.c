@@ -540,6 +540,11 @@ static bool one_message(struct client *c, const struct client_message *m, bool *
 		c->stream_left = m->len - m->have;
 		c->stream_drop = true;
 		buf_consume(in, WIRE_HEAD + m->have);
+		if (session_misplaced(&c->session)) {
+			if (c->backend->have_stream)
+				stream_out_unused(&c->backend->stream);
+			client_give_up_backend(c);
+		}
 		return true;
 	case SESSION_LINK: /* it is linked now */
 		return false;

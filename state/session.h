@@ -455,6 +455,9 @@ size_t session_hold_begin(struct session *s, const uint8_t *bytes, size_t len);
 bool session_cancel_waiting(struct session *s, const struct client_message *m);
 /* True if nothing holds the link any more: no transaction, no pin, nothing owed. */
 bool session_releasable(const struct session *s);
+/* Likewise, and the backend is one that this client was given only for a message that has not run after all (session_knows()): it is
+ * given up after SESSION_DROP, and another one is found for what comes next. */
+bool session_misplaced(const struct session *s);
 /* True while nothing of the client's is under way: it could be closed or its backend taken between two statements. */
 bool session_idle(const struct session *s);
 /* In a transaction (as far as the client was told). */

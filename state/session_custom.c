@@ -181,6 +181,15 @@ static bool unset_ignored(const struct session *s)
 	return s->rules->ignore & (1u << RULE_CUSTOM_UNSET | 1u << RULE_SETTINGS);
 }
 
+bool session_misplaced(const struct session *s)
+{
+	const struct backend *b = s->backend;
+
+	if (!s->carry || !session_releasable(s))
+		return false;
+	return b->spoilt || (!settings_within(b->seen, s->custom.known) && !unset_ignored(s));
+}
+
 bool custom_ready(struct session *s)
 {
 	struct backend *b = s->backend;

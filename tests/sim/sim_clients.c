@@ -214,6 +214,8 @@ static bool one_message(struct world *w, struct client *c, const struct client_m
 		return true;
 	case SESSION_DROP:
 		client_taken(c, m, true);
+		if (session_misplaced(&c->s))
+			client_give_up(w, c);
 		return true;
 	case SESSION_LINK:
 		return hold_begin(w, c) || request_backend(w, c);
