@@ -922,14 +922,15 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	struct backend *b = s->backend;
 	struct portal *p = s->portals ? portal_find(s, name) : NULL;
 	const struct effects *listen;
+	enum session_verdict verdict;
 	struct owed *o;
 
 	if (p)
 		s->ready = false;
 	if (p && vacate_first(s, p->effects) != SESSION_NEXT)
 		return SESSION_VACATE;
-	if (p && (listen = portal_listens(p)) && listen_execute(s, listen) == SESSION_HOLD)
-		return SESSION_HOLD;
+	if (p && (listen = portal_listens(p)) && (verdict = listen_execute(s, m, listen)) != SESSION_NEXT)
+		return verdict;
 	if (p && ((views_shown_by(p) && !views_ready(s)) || learn_prepare(s, p->effects, p->target)))
 		return SESSION_HOLD;
 	if (p && ensure_portal_taken(s, p) != SESSION_NEXT)

@@ -300,6 +300,8 @@ uint32_t rules_kinds(struct session *s, const struct effects *e); /* kinds of st
 bool rules_allow(struct session *s, uint32_t found, struct rule_refusal *why);
 /* The same for a text; named: it is a Parse with a name. With peek, nothing is counted: it does not run yet. */
 bool rules_allow_text(struct session *s, const struct effects *e, bool named, bool peek, struct rule_refusal *why);
+/* And for a LISTEN of which only now, about to run, it is known that it can't be shared. */
+bool rules_allow_unshared(struct session *s, struct rule_refusal *why);
 /* False: there is nothing that would be refused now. */
 bool rules_watch(const struct session *s);
 /* The client gets the error in place of its message, and the transaction fails as by any other. SESSION_DROP. */
@@ -323,6 +325,8 @@ bool listen_is_shared(const struct session *s);
 /* This LISTEN or UNLISTEN need not be PostgreSQL's own, as far as is known before it is sent. */
 bool listen_may_share(const struct session *s, const struct stmt_effects *row);
 bool listen_may_wait(const struct session *s, const struct stmt_effects *row); /* such a statement of a simple Query, for the listening backend */
+/* A LISTEN, or an EXECUTE of one, that would be shared by rule and has to be PostgreSQL's own. */
+bool listen_unshared(const struct session *s, const struct stmt_effects *row);
 enum listen_way {
 	LISTEN_MARKED, /* a marker is sent for it */
 	LISTEN_PLAIN,  /* it goes as it is */
@@ -333,8 +337,8 @@ enum listen_way listen_way(struct session *s, const struct stmt_effects *row, bo
 /* Writes the marker's statement; alone: the text is that statement, in a transaction of its own. Returns true if it
  * gives rows. */
 bool listen_write(struct session *s, const struct stmt_effects *row, bool alone, struct buf *out);
-/* By extended protocol, where a no-op was parsed in its stead: what goes ahead of its Execute. NEXT, or HOLD to wait. */
-enum session_verdict listen_execute(struct session *s, const struct effects *e);
+/* By extended protocol, where a no-op was parsed in its stead: what goes ahead of m, its Execute. NEXT, HOLD to wait, or DROP: refused. */
+enum session_verdict listen_execute(struct session *s, const struct client_message *m, const struct effects *e);
 void listen_send_unsent(struct session *s, const struct client_message *m); /* ahead of m, which is about to be sent */
 void listen_forget_unsent(struct session *s); /* PostgreSQL skips to Sync, or the backend is gone */
 void listen_discarded(struct session *s); /* DISCARD ALL has succeeded */

@@ -65,14 +65,25 @@ bool listen_may_share(const struct session *s, const struct stmt_effects *row)
 	       channels_state(s->channels) != CHANNELS_REFUSED;
 }
 
-bool listen_may_wait(const struct session *s, const struct stmt_effects *row)
+/* What an EXECUTE runs in the end. */
+static const struct stmt_effects *executed_row(const struct session *s, const struct stmt_effects *row)
 {
 	const struct stmt *st = row->kind == STMT_EXECUTE && row->name ? names_find(&s->names, row->name) : NULL;
 
+	return st && stmt_executed(st)->effects->n ? &stmt_executed(st)->effects->stmts[0] : row;
+}
+
+bool listen_unshared(const struct session *s, const struct stmt_effects *row)
+{
+	row = executed_row(s, row);
+	return row->kind == STMT_LISTEN && s->rules->action[RULE_LISTEN] == RULE_CARRY && !in_recovery(s) && !listen_may_share(s, row);
+}
+
+bool listen_may_wait(const struct session *s, const struct stmt_effects *row)
+{
 	if (!listen_is_shared(s))
 		return false;
-	if (st && stmt_executed(st)->effects->n)
-		row = &stmt_executed(st)->effects->stmts[0];
+	row = executed_row(s, row);
 	return row->kind == STMT_LISTEN || row->kind == STMT_UNLISTEN || row->kind == STMT_UNLISTEN_ALL;
 }
 
@@ -185,9 +196,10 @@ static void marker_later(struct session *s, const struct effects *e)
 	s->listen.marked = true;
 }
 
-enum session_verdict listen_execute(struct session *s, const struct effects *e)
+enum session_verdict listen_execute(struct session *s, const struct client_message *m, const struct effects *e)
 {
 	const struct stmt_effects *row = &e->stmts[0];
+	struct rule_refusal why;
 
 	switch (listen_way(s, row, s->backend->status != 'I' || s->listen.behind)) {
 	case LISTEN_WAIT:
@@ -198,6 +210,8 @@ enum session_verdict listen_execute(struct session *s, const struct effects *e)
 		marker_later(s, e);
 		break;
 	case LISTEN_PLAIN:
+		if (row->kind == STMT_LISTEN && !rules_allow_unshared(s, &why))
+			return rules_refuse(s, m, &why);
 		if (row->kind == STMT_LISTEN || s->pins & PIN_LISTEN)
 			send_itself(s, row);
 		break;

@@ -290,13 +290,14 @@ void rules_uncount(struct session *s)
 	s->pin_limit->count--;
 }
 
-static bool judge(const struct session *s, uint32_t found, struct rule_refusal *why)
+/* unshared: kinds that are shared by rule, and can't be. */
+static bool judge(const struct session *s, uint32_t found, uint32_t unshared, struct rule_refusal *why)
 {
 	const struct state_rules *r = s->rules;
-	uint32_t bad = found & r->refuse, pins = would_pin(r, found);
+	uint32_t bad = found & r->refuse, pins = would_pin(r, found) | unshared;
 
 	if (r->no_pins)
-		bad |= pins & PINS_UNASKED;
+		bad |= (pins & PINS_UNASKED) | unshared;
 	if (bad)
 		say_refused(s, bad, why);
 	else if (pins && limit_reached(s))
@@ -306,13 +307,23 @@ static bool judge(const struct session *s, uint32_t found, struct rule_refusal *
 	return false;
 }
 
-bool rules_allow(struct session *s, uint32_t found, struct rule_refusal *why)
+static bool allow(struct session *s, uint32_t found, uint32_t unshared, struct rule_refusal *why)
 {
-	if (!judge(s, found, why))
+	if (!judge(s, found, unshared, why))
 		return false;
-	if (would_pin(s->rules, found))
+	if (unshared || would_pin(s->rules, found))
 		count_pin(s); /* now: another could come in between before it is known to be pinned */
 	return true;
+}
+
+bool rules_allow(struct session *s, uint32_t found, struct rule_refusal *why)
+{
+	return allow(s, found, 0, why);
+}
+
+bool rules_allow_unshared(struct session *s, struct rule_refusal *why)
+{
+	return allow(s, 0, BIT(LISTEN), why);
 }
 
 bool rules_watch(const struct session *s)
@@ -334,7 +345,7 @@ static bool bad_pin_value(const struct effects *e)
 
 bool rules_allow_text(struct session *s, const struct effects *e, bool named, bool peek, struct rule_refusal *why)
 {
-	uint32_t found;
+	uint32_t found, unshared = 0;
 
 	if (effects_none(e) && !named)
 		return true;
@@ -346,7 +357,10 @@ bool rules_allow_text(struct session *s, const struct effects *e, bool named, bo
 		return false;
 	}
 	found = rules_kinds(s, e) | (named ? BIT(PREPARED) : 0);
-	return peek ? judge(s, found, why) : rules_allow(s, found, why);
+	for (size_t i = 0; found & BIT(LISTEN) && i < e->n; i++)
+		if (listen_unshared(s, &e->stmts[i]))
+			unshared = BIT(LISTEN);
+	return peek ? judge(s, found, unshared, why) : allow(s, found, unshared, why);
 }
 
 static void put_field(struct buf *sql, const char *name, const char *text)

@@ -365,6 +365,29 @@ def test_the_preset_pgbouncer_with_one_kind_kept(pooler):
 
 # How many pins -------------------------------------------------------------------------------------------------------------
 
+LISTENS = {
+    "by a simple Query": lambda c: c.q("LISTEN x"),
+    "by Bind and Execute": lambda c: c.parse("", "LISTEN x").bind().execute().sync().go(),
+    "in a transaction": lambda c: (c.q("BEGIN"), c.q("LISTEN x"), c.q("ROLLBACK"))[1],
+}
+
+
+@pytest.mark.parametrize("listen", LISTENS.values(), ids=LISTENS)
+def test_beyond_max_pins_a_listen_that_cannot_be_shared_is_refused_before_it_runs(start_pooler, listen):
+    """What is notified comes in the server's encoding to who listens for all."""
+    pooler = start_pooler(databases={"d": "pool_size=2 max_pins=1"})
+    with pooler.connect(database="d") as one, pooler.connect(database="d") as two:
+        fine(one.q("SELECT pg_advisory_lock(7712)"))
+        fine(two.q("SET client_encoding = 'LATIN1'"))
+        for _ in range(2):
+            got = fields(listen(two))
+            assert got["C"] == "53400" and "max_pins = 1" in got["D"]
+            fine(two.q("SELECT 1"))
+        one.q("SELECT pg_advisory_unlock(7712)")
+        until(lambda: not pins(pooler, "d"))
+        fine(listen(two))
+
+
 def test_beyond_max_pins_a_statement_that_would_pin_is_refused_before_it_runs(start_pooler, cluster):
     pooler = start_pooler(databases={"d": "pool_size=4 max_pins=2 state_listen=pin"})
     with pooler.connect(database="d") as one, pooler.connect(database="d") as two, pooler.connect(database="d") as three, \

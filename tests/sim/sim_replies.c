@@ -48,12 +48,12 @@ static void client_broken(struct world *w, struct client *c)
 	pools_serve(w, pool_of(w, c));
 }
 
-/* What could not be told beforehand, from the text: the last one in is closed. */
+/* What could not be told beforehand, from the text: the last one in is closed. A LISTEN could. */
 static bool too_many_pins(struct world *w, const struct client *c)
 {
 	const struct pin_limit *l = &pool_of(w, c)->pins;
 
-	return l->max && l->count >= l->max && !strcmp(c->s.refusal, "too many pinned sessions");
+	return l->max && l->count >= l->max && c->s.pins != PIN_LISTEN && !strcmp(c->s.refusal, "too many pinned sessions");
 }
 
 void client_events(struct world *w, struct client *c, uint32_t events)
