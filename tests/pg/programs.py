@@ -17,6 +17,7 @@ from player import NAMES, Holding, Step
 #   (9) pg_prepared_statements and pg_cursors by a cursor, by a name of the protocol or while a statement may no longer be
 #       valid; the text of a PREPARE among others; prepare_time and counts of plans.
 #       pg_listening_channels() behind a COMMIT and ahead of its ReadyForQuery.
+#   a statement whose result DDL changes before anybody was told what it is: those over the table that changes are run at once.
 #   whether a schema pg_temp exists: a server connection's own past.
 
 VALUES = {
@@ -313,10 +314,11 @@ class Words:
             "SELECT pg_listening_channels() ORDER BY 1", "SELECT count(*) FROM pg_listening_channels()"]), "own views")
 
     def ddl(self, client):
-        return Statement(self.rng.choice([
+        sql = self.rng.choice([
             "ALTER TABLE shape ADD COLUMN IF NOT EXISTS extra int", "ALTER TABLE shape DROP COLUMN IF EXISTS extra",
             "ALTER TABLE shape ALTER COLUMN n TYPE bigint", "ALTER TABLE shape ALTER COLUMN n TYPE int", "SELECT * FROM shape",
-            "PREPARE p1 AS SELECT * FROM shape", "PREPARE p2 AS TABLE shape"]), "prepared statements", alone=True)
+            "PREPARE p1 AS SELECT * FROM shape; EXECUTE p1", "PREPARE p2 AS TABLE shape; EXECUTE p2"])
+        return Statement(sql, "prepared statements", simple=";" in sql, alone=True)
 
 
 WEIGHTS = {"setting": 26, "read": 22, "transaction": 16, "role": 5, "error": 4, "write": 5, "sql_prepare": 8, "cursor": 6, "lock": 6, "temp": 6,
