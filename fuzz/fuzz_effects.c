@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/grams.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Any text has effects, and they hold together: rows lie in the text one after the other, names and values are there
  * where the kind says so, a second asking gives the same, and a text without a backslash means the same whatever
  * standard_conforming_strings is. Input: lex_mode, text. */

@@ -1,6 +1,6 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/grams.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Holds the screen against the parser: what the screen clears must touch nothing that outlives its transaction, as
- * far as libpg_query can read it; what is clear at sight must be clear token by token; and our tokens must be those of
+ * far as libpg_query can read it; what is clear at sight must be clear token by token, where there are tokens; and our tokens must be those of
  * PostgreSQL's scanner. Input: lex_mode, text. */
 #include "parser/effects.h"
 #include "parser/lex.h"
@@ -108,20 +108,53 @@ out:
 	free(copy);
 }
 
+static bool readable(const char *text, size_t len, unsigned mode)
+{
+	struct lex l = lex_of(text, len, mode & LEX_BACKSLASH);
+	enum tok t;
+
+	while ((t = lex_next(&l)) != TOK_END)
+		if (t == TOK_BAD)
+			return false;
+	return true;
+}
+
+/* The text as versions read it that take a number and a word behind it for two tokens. */
+static void numbers_hide_nothing(const struct grams *g, const char *text, size_t len, unsigned mode)
+{
+	char *apart = malloc(2 * len + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		apart[n++] = text[i];
+		if (i + 1 < len && lex_class[(uint8_t)text[i]] == LEX_DIGIT && lex_class[(uint8_t)text[i + 1]] == LEX_IDENT)
+			apart[n++] = ' ';
+	}
+	if (screen_text(g, text, len, mode) == SCREEN_CLEAR && !readable(text, len, mode) && readable(apart, n, mode))
+		assert(screen_exactly(apart, n, mode) == SCREEN_CLEAR);
+	free(apart);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	const char *text = (const char *)data + 1;
+	static struct grams g;
+	enum screen_result result;
 	unsigned mode;
 
 	if (!len || len > 4096)
 		return 0;
 	mode = data[0] & (LEX_BACKSLASH | LEX_UNSAFE_BYTES);
 	len--;
-	if (screen_text(text, len, mode) == SCREEN_CLEAR)
+	screen_grams(&g);
+	result = screen_text(&g, text, len, mode);
+	if (result == SCREEN_CLEAR)
 		cleared_touches_nothing(text, len, mode);
-	assert(screen_text(text, len, mode) == screen_exactly(text, len, mode));
+	if (readable(text, len, mode))
+		assert(result == screen_exactly(text, len, mode));
+	numbers_hide_nothing(&g, text, len, mode);
 	mode &= LEX_BACKSLASH;
 	if (!memchr(text, 0, len) && !screen_beyond_bounds(text, len, mode))
 		tokens_agree(text, len, mode);

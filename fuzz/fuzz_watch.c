@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/grams.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 /* Holds the search for watched words against PostgreSQL's scanner: whatever token of a text is a word of the set, the search
  * has found it, and its effects are among the text's; and bodies in any language are read to their end. Input: lex_mode and
  * kind, text. */
@@ -6,6 +6,7 @@
 #include "parser/screen.h"
 #include "parser/tree.h"
 #include "parser/watch.h"
+#include "parser/watch_internal.h"
 
 #include <pg_query.h>
 
@@ -87,6 +88,28 @@ static void what_is_named_is_found(const struct watch *w, const char *text, size
 	tree_done(parser);
 }
 
+static bool readable(const char *text, size_t len, unsigned mode)
+{
+	struct lex l = lex_of(text, len, mode & LEX_BACKSLASH);
+	enum tok t;
+
+	while ((t = lex_next(&l)) != TOK_END)
+		if (t == TOK_BAD)
+			return false;
+	return true;
+}
+
+static void what_is_found_by_tokens_is_found_at_sight(const struct watch *w, const char *text, size_t len, unsigned mode)
+{
+	bool exactly = watch_hits_exactly(w, text, len, mode);
+
+	if (readable(text, len, mode) && !(mode & LEX_UNSAFE_BYTES))
+		assert(watch_hits(w, text, len, mode) == exactly);
+	else if (readable(text, len, mode))
+		assert(watch_hits(w, text, len, mode) || !exactly);
+	assert(watch_hits(w, text, len, mode) || !watch_names(w, text, len, mode));
+}
+
 /* A hit is one whose effects are told, but where it only looked like one. */
 static void effects_follow(const struct watch *w, const char *text, size_t len, unsigned mode)
 {
@@ -138,6 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (memchr(text, 0, len))
 		return 0;
 	what_is_named_is_found(w, text, len, mode);
+	what_is_found_by_tokens_is_found_at_sight(w, text, len, mode);
 	effects_follow(w, text, len, mode);
 	return 0;
 }

@@ -9,6 +9,7 @@
 struct effects_memory {
 	struct tree_parser *parser; /* made when the first text needs it */
 	struct text_memory *texts;
+	struct grams grams; /* of the screen */
 	struct effects_counters counters;
 };
 
@@ -23,6 +24,7 @@ struct effects_memory *effects_memory_new(size_t max_bytes)
 	if (!m)
 		abort();
 	m->texts = text_memory_new(max_bytes);
+	screen_grams(&m->grams);
 	return m;
 }
 
@@ -182,8 +184,8 @@ const struct effects *effects_in_full(struct effects_memory *m, const char *text
 const struct effects *effects_watched(struct effects_memory *m, const struct watch *w, const char *text, size_t len,
 				      unsigned lex_mode)
 {
-	bool clear = screen_text(text, len, lex_mode) == SCREEN_CLEAR;
-	bool hit = w && (!clear || watch_count(w)) && watch_hits(w, text, len, lex_mode);
+	bool clear = screen_text(&m->grams, text, len, lex_mode) == SCREEN_CLEAR;
+	bool hit = w && (clear ? watch_names(w, text, len, lex_mode) : watch_hits(w, text, len, lex_mode));
 
 	if (clear && !hit) {
 		m->counters.screened++;

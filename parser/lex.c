@@ -1,7 +1,5 @@
 #include "parser/lex.h"
 
-#include "parser/blocks.h"
-
 #include <string.h>
 
 const uint8_t lex_class[256] = {
@@ -19,13 +17,6 @@ const uint8_t lex_class[256] = {
 
 const uint8_t lex_in_ident[256] = {
 	['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['_'] = 1, [0x80 ... 0xff] = 1, ['0' ... '9'] = 1, ['$'] = 1,
-};
-
-const uint8_t block_byte[256] = {
-	['A' ... 'Z'] = BYTE_IDENT, ['a' ... 'z'] = BYTE_IDENT, ['_'] = BYTE_IDENT, [0x80 ... 0xff] = BYTE_IDENT,
-	['0' ... '9'] = BYTE_IDENT | BYTE_DIGIT, ['$'] = BYTE_IDENT | BYTE_EVENT, ['\''] = BYTE_EVENT, ['"'] = BYTE_EVENT,
-	['&'] = BYTE_EVENT, ['-'] = BYTE_EVENT, ['/'] = BYTE_EVENT, [';'] = BYTE_EVENT, ['\v'] = BYTE_EVENT,
-	['#'] = BYTE_EVENT, ['%'] = BYTE_EVENT, ['+'] = BYTE_EVENT, [0x1b] = BYTE_EVENT,
 };
 
 #define CLASS(p) lex_class[(uint8_t)*(p)]

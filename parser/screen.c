@@ -1,6 +1,5 @@
 #include "parser/screen.h"
 
-#include "parser/blocks.h"
 #include "parser/effects.h"
 #include "parser/lex.h"
 
@@ -311,54 +310,76 @@ enum screen_result screen_exactly(const char *text, size_t len, unsigned lex_mod
 	return SCREEN_CLEAR;
 }
 
-/* --- the same for most texts, by blocks of 64 bytes --- */
+/* --- the same for most texts, by the words that decide, wherever they stand --- */
 
-/* Second and third letters of the words that matter, beside `lengths`. */
-#define S(c) (1u << ((c) & 31))
-static const uint32_t seconds[256] = {
-	['p'] = S('g'), ['s'] = S('e'), ['t'] = S('e') | S('s'), ['i'] = S('n'), ['m'] = S('e'),
-	['c'] = S('u') | S('r') | S('o'), ['l'] = S('a'), ['d'] = S('b'), ['q'] = S('u'), ['x'] = S('p'),
-};
-static const uint32_t thirds[256] = {
-	['p'] = S('_'), ['s'] = S('t'), ['t'] = S('m') | S('_'), ['i'] = S('t') | S('s'), ['m'] = S('r'),
-	['c'] = S('r') | S('o') | S('n'), ['l'] = S('s'), ['d'] = S('l'), ['q'] = S('e'), ['x'] = S('a'),
-};
-
-/* For words of four bytes and more. */
-static inline bool looks_like_one(const char *s, unsigned n)
+/* All that screen_exactly() does anything about behind the first word of a statement. Words of strings and comments are taken
+ * for words as well, so that how those are read can't hide one. */
+void screen_grams(struct grams *g)
 {
-	unsigned first = (uint8_t)(*s | 0x20);
+	static const char *const others[] = { "pg_", "temp", "into", "insert", "merge", ";", "u&\"" };
 
-	return lengths[first] >> (n < 31 ? n : 31) & seconds[first] >> ((uint8_t)s[1] & 31) &
-	       thirds[first] >> ((uint8_t)s[2] & 31) & 1;
+	*g = (struct grams){ 0 };
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		grams_add(g, others[i], strlen(others[i]));
+	for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+		grams_add(g, functions[i].name, functions[i].len);
 }
 
-/* Does screen_exactly() do anything about a word like this, in whatever place? */
-static bool word_decides(const char *s, size_t n)
-{
-	switch (*s | 0x20) {
-	case 'i':
-		return lex_same(s, n, "into") || lex_same(s, n, "insert");
-	case 'm':
-		return lex_same(s, n, "merge");
-	case 'p':
-		return word_matters(s, n, false) || lex_same(s, n, "pg_settings");
-	default:
-		return word_matters(s, n, false);
-	}
-}
-
-enum sight {
-	SIGHT_ON,    /* nothing so far */
-	SIGHT_BEGIN, /* a statement begins */
-	SIGHT_LOST,  /* have screen_exactly() tell */
-};
-
-struct sight_of {
-	struct lex l;	  /* .at: how far all is clear */
-	const char *text;
+struct sight {
+	const char *text, *end;
 	const char *into; /* where the INTO of an INSERT or MERGE is expected */
 };
+
+enum { NAME_MAX_LEN = 64 }; /* what is longer PostgreSQL cuts */
+
+static size_t run_of_ident(const char *at, const char *end)
+{
+	size_t n = 0;
+
+	while (n <= NAME_MAX_LEN && end - at > (ptrdiff_t)n && lex_in_ident[(uint8_t)at[n]])
+		n++;
+	return n;
+}
+
+static bool only_blanks(const char *at, const char *end)
+{
+	while (at < end && lex_class[(uint8_t)*at] == LEX_SPACE)
+		at++;
+	return at == end;
+}
+
+/* What is between quotes may go on behind the word: pg_ is enough. */
+static bool name_decides(const struct sight *s, const char *at, size_t n)
+{
+	if (s->end - at > (ptrdiff_t)n && at[n] == '"')
+		return word_matters(at, n, true) || lex_same(at, n, "pg_settings");
+	return STARTS(at, n, "pg_") || word_matters(at, n, true);
+}
+
+static bool decides(const void *context, const char *at)
+{
+	const struct sight *s = context;
+	size_t n = run_of_ident(at, s->end);
+	bool quoted = at > s->text && at[-1] == '"';
+
+	if (n > NAME_MAX_LEN)
+		return true;
+	switch (*at | 0x20) {
+	case ';':
+		return !only_blanks(at + 1, s->end);
+	case 'u':
+		return s->end - at > 2 && at[1] == '&' && at[2] == '"';
+	case 'i':
+		return at != s->into && (lex_same(at, n, "into") || lex_same(at, n, "insert"));
+	case 'm':
+		return lex_same(at, n, "merge");
+	case 'p':
+		if (lex_same(at, n, "pg_settings"))
+			return true;
+		break;
+	}
+	return word_matters(at, n, false) || (quoted && name_decides(s, at, n));
+}
 
 /* SELECT and a blank, as most statements begin. */
 static inline bool begins_select(const char *text, const char *end)
@@ -375,213 +396,40 @@ static inline bool begins_select(const char *text, const char *end)
 	return !memcmp(&have, &wanted, 7);
 }
 
-static enum sight see_beginning(struct sight_of *s)
+/* What follows the first word; NULL: not to be told at sight. */
+static const char *behind_first_word(struct sight *s)
 {
-	const char *word;
+	struct lex l = lex_of(s->text, (size_t)(s->end - s->text), false);
 	enum first first;
 	enum tok t;
 
-	s->into = NULL;
-	if (begins_select(s->l.at, s->l.end)) {
-		s->l.at += 6;
-		return SIGHT_ON;
-	}
+	if (begins_select(s->text, s->end))
+		return s->text + 6;
 	do
-		t = lex_step(&s->l, &s->l.at, &word);
+		t = lex_next(&l);
 	while (t == TOK_OPEN || t == TOK_SEMI);
 	if (t == TOK_END)
-		return SIGHT_ON;
-	first = t == TOK_WORD ? first_word(word, (size_t)(s->l.at - word)) : FIRST_UNKNOWN;
+		return s->end;
+	first = t == TOK_WORD ? first_word(l.tok, (size_t)(l.tok_end - l.tok)) : FIRST_UNKNOWN;
 	if (first == FIRST_UNKNOWN || first == FIRST_COPY)
-		return SIGHT_LOST;
+		return NULL;
 	if (first == FIRST_INSERT)
-		for (s->into = s->l.at; s->into < s->l.end && lex_class[(uint8_t)*s->into] == LEX_SPACE;)
+		for (s->into = l.at; s->into < s->end && lex_class[(uint8_t)*s->into] == LEX_SPACE;)
 			s->into++;
-	return SIGHT_ON;
+	return l.at;
 }
 
-/* Words that begin at the bits set in `starts`, each longer than three bytes. */
-static inline bool see_words(const struct sight_of *s, const char *base, uint64_t starts, uint64_t ident)
+static bool clear_at_sight(const struct grams *g, const char *text, size_t len)
 {
-	for (; starts; starts &= starts - 1) {
-		unsigned at = (unsigned)__builtin_ctzll(starts), n = (unsigned)__builtin_ctzll(~(ident >> at));
+	struct sight s = { .text = text, .end = text + len };
+	const char *from = behind_first_word(&s);
 
-		if (__builtin_expect(looks_like_one(base + at, n), 0) && word_decides(base + at, n) &&
-		    !(base + at == s->into && lex_same(base + at, n, "into")))
-			return false;
-	}
-	return true;
+	return from && !grams_any(g, text, from, s.end, decides, &s);
 }
 
-static inline uint64_t from_bit(unsigned at)
+enum screen_result screen_text(const struct grams *g, const char *text, size_t len, unsigned lex_mode)
 {
-	return at < 64 ? ~(uint64_t)0 << at : 0;
-}
-
-static inline bool bit(uint64_t bits, unsigned at)
-{
-	return bits >> at & 1;
-}
-
-static inline unsigned run_at(const struct block *b, unsigned at)
-{
-	return (unsigned)__builtin_ctzll(~(b->ident >> at));
-}
-
-/* Where the quotes that open at `at` close, if they do so within the block and hold no quote; else 0. */
-static inline unsigned closes_at(const struct sight_of *s, const char *base, uint64_t events, unsigned at)
-{
-	unsigned close = at;
-
-	do {
-		uint64_t after = events >> close >> 1;
-
-		if (!after)
-			return 0;
-		close += 1 + (unsigned)__builtin_ctzll(after);
-	} while (base[close] != base[at]);
-	return s->l.end - base > close + 1 && base[close + 1] == base[at] ? 0 : close;
-}
-
-static inline bool letter_before(const struct block *b, unsigned at)
-{
-	return at && bit(b->ident, at - 1) && !(at > 1 && bit(b->ident, at - 2));
-}
-
-static inline bool name_decides(const char *name, unsigned n)
-{
-	return n > 3 && looks_like_one(name, n) && (word_matters(name, n, true) || lex_same(name, n, "pg_settings"));
-}
-
-/* A number or parameter of digits alone. */
-static inline bool plain_number(const struct sight_of *s, const struct block *b, const char *base, unsigned at, unsigned n)
-{
-	uint64_t others = ~b->digit >> at & ~from_bit(n);
-
-	if (base[at] == '$')
-		return others == 1 && n > 1;
-	return !others && (s->l.end - base == at + n || base[at + n] != '.');
-}
-
-/* What stands at `at` and isn't just a word. Returns how far it goes, 0 for what takes more than a look. */
-static inline unsigned see_event(const struct sight_of *s, const struct block *b, const char *base, unsigned at)
-{
-	const char *p = base + at;
-	unsigned close;
-
-	if (*p == '"') { /* what some libraries' texts are full of */
-		close = closes_at(s, base, b->event, at);
-		return close && !name_decides(p + 1, close - at - 1) ? close + 1 : 0;
-	}
-	switch (*p) {
-	case '\'':
-		close = letter_before(b, at) ? 0 : closes_at(s, base, b->event, at);
-		return close ? close + 1 : 0;
-	case '#':
-	case '%':
-	case '+':
-		return at + 1;
-	case ';':
-		return s->l.end - p == 1 ? at + 1 : 0;
-	case '-':
-		return s->l.end - p > 1 && p[1] == '-' ? 0 : at + 1;
-	case '/':
-		return s->l.end - p > 1 && p[1] == '*' ? 0 : at + 1;
-	case '&':
-		return letter_before(b, at) && (p[-1] | 0x20) == 'u' ? 0 : at + 1;
-	case '$':
-	case '0' ... '9':
-		close = run_at(b, at);
-		return plain_number(s, b, base, at, close) ? at + close : 0;
-	default:
-		return 0;
-	}
-}
-
-/* The same by the lexer; after it a new block is begun. */
-static enum sight see_token(struct sight_of *s, const struct block *b, const char *base, unsigned at)
-{
-	const char *p = base + at;
-	enum tok t;
-
-	switch (*p) {
-	case ';':
-		s->l.at = p + 1;
-		return SIGHT_BEGIN;
-	case '$':
-		if (at && bit(b->ident, at - 1))
-			return SIGHT_LOST; /* in a word */
-		break;
-	case '\'':
-		p -= letter_before(b, at);
-		break;
-	case '0' ... '9':
-		p -= p > s->text && p[-1] == '.';
-		break;
-	case '&':
-		return SIGHT_LOST;
-	}
-	s->l.tok = p;
-	t = lex_rest(&s->l);
-	if (t == TOK_QUOTED && word_decides(p + 1, (size_t)(s->l.at - p - 2)))
-		return SIGHT_LOST;
-	return t == TOK_BAD || t == TOK_UNICODE ? SIGHT_LOST : SIGHT_ON;
-}
-
-/* From l.at on, where a token begins or may begin, as far as one block goes. */
-static enum sight see_block(struct sight_of *s)
-{
-	const char *base = s->l.at;
-	size_t left = (size_t)(s->l.end - base);
-	struct block b = block_at(base, (size_t)(base - s->text), left);
-	unsigned n = left < BLOCK ? (unsigned)left : BLOCK, at, to;
-	uint64_t starts, events, longer, within = ~(uint64_t)0;
-
-	if (b.ident >> 63) { /* may go on: the next block begins with it */
-		if (!~b.ident)
-			return SIGHT_LOST;
-		if (left > BLOCK) {
-			n = BLOCK - (unsigned)__builtin_clzll(~b.ident);
-			within = ~from_bit(n);
-		}
-	}
-	starts = b.ident & ~(b.ident << 1);
-	longer = starts & b.ident >> 1 & b.ident >> 2 & b.ident >> 3 & within;
-	events = (b.event | (starts & b.digit)) & within;
-	while (events) {
-		at = (unsigned)__builtin_ctzll(events);
-		if (!see_words(s, base, longer & ~from_bit(at), b.ident))
-			return SIGHT_LOST;
-		to = see_event(s, &b, base, at);
-		if (!to)
-			return see_token(s, &b, base, at);
-		longer &= from_bit(to);
-		events &= from_bit(to);
-	}
-	s->l.at = base + n;
-	return see_words(s, base, longer, b.ident) ? SIGHT_ON : SIGHT_LOST;
-}
-
-/* True where screen_exactly() would clear the text; false where it may not. */
-static bool clear_at_sight(const char *text, size_t len)
-{
-	struct sight_of s = { .l = lex_of(text, len, false), .text = text };
-	enum sight sight = SIGHT_BEGIN;
-
-	while (sight != SIGHT_LOST) {
-		if (sight == SIGHT_BEGIN)
-			sight = see_beginning(&s);
-		else if (s.l.at == s.l.end)
-			return true;
-		else
-			sight = see_block(&s);
-	}
-	return false;
-}
-
-enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode)
-{
-	if (lex_mode == LEX_PLAIN && len && !memchr(text, 0, len) && clear_at_sight(text, len))
+	if (!(lex_mode & LEX_UNSAFE_BYTES) && len && !memchr(text, 0, len) && clear_at_sight(g, text, len))
 		return SCREEN_CLEAR;
 	return screen_exactly(text, len, lex_mode);
 }

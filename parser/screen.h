@@ -1,14 +1,13 @@
 /* parser/screen.h — proves, in one pass and without the parser, that most statements touch no session state.
  *
- * It lexes as PostgreSQL does (strings, E'' strings, dollar quotes, nested comments, quoted identifiers, U& forms)
- * and looks at the first word of each statement and at the words that could matter anywhere. It may err in one
- * direction only: by asking for the parser. */
+ * First a single statement is looked through for words that could matter anywhere, strings and comments included. Where there
+ * are some it lexes as PostgreSQL does (strings, E'' strings, dollar quotes, nested comments, quoted identifiers, U& forms)
+ * and looks at the first word of each statement and at the words that could matter. It may err in one direction only: by
+ * asking for the parser. */
 #ifndef PGPORTER_PARSER_SCREEN_H
 #define PGPORTER_PARSER_SCREEN_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "parser/grams.h"
 
 enum screen_result {
 	SCREEN_CLEAR, /* touches nothing that outlives its transaction */
@@ -17,9 +16,11 @@ enum screen_result {
 
 /* lex_mode: enum lex_mode of parser/effects.h. A text is cleared statement by statement; transaction control,
  * savepoints included, is cleared. */
-enum screen_result screen_text(const char *text, size_t len, unsigned lex_mode);
+enum screen_result screen_text(const struct grams *g, const char *text, size_t len, unsigned lex_mode);
+void screen_grams(struct grams *g); /* what screen_text() needs */
 
-/* The same token by token, which screen_text() does for whatever isn't clear at sight. */
+/* The same token by token, which screen_text() does for whatever isn't clear at sight. Also asks for the parser where a text
+ * can't be read as SQL, and so can't run. */
 enum screen_result screen_exactly(const char *text, size_t len, unsigned lex_mode);
 
 /* What a call of a function of this name may do to its session, as TOUCH_… bits; 0: nothing that is known. The

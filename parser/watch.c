@@ -1,6 +1,7 @@
 #include "parser/watch.h"
 
 #include "parser/effects.h"
+#include "parser/grams.h"
 #include "parser/watch_internal.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct watch {
 	size_t n_slots, n_words, n_with_effect;
 	uint64_t *serials, version;
 	uint32_t lengths[256]; /* by first byte: lengths of words with an effect, 31 and above as 31 */
+	struct grams grams;    /* of words with an effect, and of those that a statement begins with which may define some */
 	size_t longest_operator;
 	bool known, relations;
 	struct watch *fresh, *aging; /* what statements have defined: since the catalogue was last read, and before */
@@ -213,6 +215,10 @@ static struct watched *word_of(struct watch *w, const struct watch_word *word)
 
 /* --- the set --- */
 
+/* Statements whose effects lie in what they call, run or define. */
+static const char *const first_words[] = { "do", "call", "create", "alter" };
+enum { FIRST_WORDS = sizeof first_words / sizeof first_words[0] };
+
 struct watch *watch_new(uint64_t *serials)
 {
 	struct watch *w = calloc(1, sizeof *w);
@@ -225,6 +231,9 @@ struct watch *watch_new(uint64_t *serials)
 		abort();
 	w->serials = serials;
 	w->version = ++*serials;
+	for (size_t i = 0; i < FIRST_WORDS; i++)
+		grams_add(&w->grams, first_words[i], strlen(first_words[i]));
+	grams_add(&w->grams, "u&\"", 3);
 	return w;
 }
 
@@ -288,12 +297,14 @@ static bool has_effect(const struct watched *e)
 	return false;
 }
 
-/* A word that texts have to be looked through for. */
+/* A word that texts have to be looked through for. Quotes in it are doubled there. */
 static void looked_for(struct watch *w, const struct watched *e)
 {
 	uint8_t first = (uint8_t)*e->word.text;
+	const char *quote = memchr(e->word.text, '"', e->word.len);
 
 	w->n_with_effect++;
+	grams_add(&w->grams, e->word.text, quote ? (size_t)(quote - e->word.text) : e->word.len);
 	if (e->word.cut)
 		w->lengths[first] = ~0u;
 	else
@@ -405,47 +416,69 @@ const struct watch_effect *watch_find(const struct watch *w, const char *text, e
 
 /* --- is there any in a text? --- */
 
-static bool hit_word(const struct watch *w, const struct lex *l, enum tok t)
+static bool hit(const struct watch *w, const struct watch_word *word)
 {
-	size_t len = (size_t)(l->tok_end - l->tok);
-	uint8_t first = (uint8_t)*l->tok;
-	struct watch_word word;
-	const struct watched *e;
+	const struct watched *e = watch_lookup(w, word);
 
-	if (t == TOK_WORD) {
-		if (first >= 'A' && first <= 'Z')
-			first |= 0x20;
-		if (first >= 0x80)
-			first = 0x80;
-		if (!(w->lengths[first] >> (len < 31 ? len : 31) & 1))
-			return false;
-	}
-	if (t != TOK_UNICODE)
-		word = watch_fold_token(l, t);
-	else if (!watch_fold_unicode(l, &word))
-		return true;
-	e = watch_lookup(w, &word);
 	return e && has_effect(e);
 }
 
-/* What an operator is made of depends on what stands around it: each part of a run may be one. */
-static bool hit_operator(const struct watch *w, const char *from, const char *to)
+static bool hit_plain(const struct watch *w, const char *text, size_t len)
 {
-	for (; from < to; from++)
-		for (size_t n = 1; n <= w->longest_operator && n <= (size_t)(to - from); n++) {
-			struct watch_word word = watch_fold(from, n, true);
-			const struct watched *e = watch_lookup(w, &word);
+	uint8_t first = (uint8_t)*text;
+	struct watch_word word;
 
-			if (e && has_effect(e))
-				return true;
-		}
+	if (first >= 'A' && first <= 'Z')
+		first |= 0x20;
+	if (first >= 0x80)
+		first = 0x80;
+	if (!(w->lengths[first] >> (len < 31 ? len : 31) & 1))
+		return false;
+	word = watch_fold(text, len, false);
+	return hit(w, &word);
+}
+
+/* How much of the run from `at` on is one operator depends on what stands in it: each beginning may be one. */
+static bool hit_operator(const struct watch *w, const char *at, const char *end)
+{
+	for (size_t n = 1; n <= w->longest_operator && n <= (size_t)(end - at); n++) {
+		uint8_t class = lex_class[(uint8_t)at[n - 1]];
+		struct watch_word word;
+
+		if (class != TOK_OP && class != LEX_DASH && class != LEX_SLASH)
+			break;
+		word = watch_fold(at, n, true);
+		if (hit(w, &word))
+			return true;
+	}
 	return false;
 }
 
-/* Statements whose effects lie in what they call, run or define. */
-static bool hit_first_word(const struct lex *l, enum tok t)
+static bool hit_token(const struct watch *w, const struct lex *l, enum tok t)
 {
-	return lex_is(l, t, "do") || lex_is(l, t, "call") || lex_is(l, t, "create") || lex_is(l, t, "alter");
+	struct watch_word word;
+
+	switch (t) {
+	case TOK_WORD:
+		return hit_plain(w, l->tok, (size_t)(l->tok_end - l->tok));
+	case TOK_QUOTED:
+		word = watch_fold_token(l, t);
+		return hit(w, &word);
+	case TOK_UNICODE:
+		return !watch_fold_unicode(l, &word) || hit(w, &word);
+	case TOK_OP:
+		return hit_operator(w, l->tok, l->end);
+	default:
+		return false;
+	}
+}
+
+static bool is_first_word(const char *word, size_t len)
+{
+	for (size_t i = 0; i < FIRST_WORDS; i++)
+		if (lex_same(word, len, first_words[i]))
+			return true;
+	return false;
 }
 
 static bool high_bytes(const char *text, size_t len)
@@ -456,32 +489,83 @@ static bool high_bytes(const char *text, size_t len)
 	return false;
 }
 
-bool watch_hits(const struct watch *w, const char *text, size_t len, unsigned lex_mode)
+bool watch_hits_exactly(const struct watch *w, const char *text, size_t len, unsigned lex_mode)
 {
 	struct lex l = lex_of(text, len, lex_mode & LEX_BACKSLASH);
 	bool begins = true;
 	enum tok t;
 
-	if (w->n_with_effect && (lex_mode & LEX_UNSAFE_BYTES) && high_bytes(text, len))
-		return true;
 	while ((t = lex_next(&l)) != TOK_END) {
 		if (t == TOK_BAD)
 			return w->n_with_effect;
-		if (begins && hit_first_word(&l, t))
+		if (begins && t == TOK_WORD && is_first_word(l.tok, (size_t)(l.tok_end - l.tok)))
 			return true;
 		begins = t == TOK_SEMI;
-		if (!w->n_with_effect)
-			continue;
-		if ((t == TOK_WORD || t == TOK_QUOTED || t == TOK_UNICODE) && hit_word(w, &l, t))
+		if (w->n_with_effect && hit_token(w, &l, t))
 			return true;
-		if (t == TOK_OP && w->longest_operator) {
-			const char *from = l.tok, *to = l.tok_end;
-
-			while (to < l.end && (lex_class[(uint8_t)*to] == TOK_OP || *to == '-' || *to == '/'))
-				to++;
-			if (hit_operator(w, from, to))
-				return true;
-		}
 	}
 	return false;
+}
+
+/* --- the same at sight: does a word begin at this place, whatever it stands in? --- */
+
+struct sight {
+	const struct watch *w;
+	const char *text, *end;
+	bool defines; /* first words of statements count as well */
+};
+
+static bool seen_plain(const struct sight *s, const char *at)
+{
+	size_t n = 0;
+
+	while (n <= WATCH_WORD_MAX && s->end - at > (ptrdiff_t)n && lex_in_ident[(uint8_t)at[n]])
+		n++;
+	return hit_plain(s->w, at, n) || (s->defines && is_first_word(at, n));
+}
+
+static bool seen_quoted(const struct sight *s, const char *at)
+{
+	struct watch_word word;
+	size_t n = 0, left = (size_t)(s->end - at);
+
+	while (n < left && n <= 2 * WATCH_WORD_MAX) {
+		bool doubled = left - n > 1 && at[n] == '"' && at[n + 1] == '"';
+
+		if (at[n] == '"' && !doubled)
+			break;
+		n += doubled ? 2 : 1;
+	}
+	word = watch_fold(at, n, true);
+	return hit(s->w, &word);
+}
+
+static bool seen(const void *context, const char *at)
+{
+	const struct sight *s = context;
+
+	if (lex_class[(uint8_t)*at] == LEX_IDENT && seen_plain(s, at))
+		return true;
+	if (s->end - at > 2 && (*at | 0x20) == 'u' && at[1] == '&' && at[2] == '"')
+		return true;
+	return hit_operator(s->w, at, s->end) || (at > s->text && at[-1] == '"' && seen_quoted(s, at));
+}
+
+static bool look(const struct watch *w, bool defines, const char *text, size_t len, unsigned lex_mode)
+{
+	struct sight s = { .w = w, .text = text, .end = text + len, .defines = defines };
+
+	if (w->n_with_effect && (lex_mode & LEX_UNSAFE_BYTES) && high_bytes(text, len))
+		return true;
+	return grams_any(&w->grams, text, text, s.end, seen, &s) && watch_hits_exactly(w, text, len, lex_mode);
+}
+
+bool watch_hits(const struct watch *w, const char *text, size_t len, unsigned lex_mode)
+{
+	return look(w, true, text, len, lex_mode);
+}
+
+bool watch_names(const struct watch *w, const char *text, size_t len, unsigned lex_mode)
+{
+	return w->n_with_effect && look(w, false, text, len, lex_mode);
 }

@@ -71,6 +71,8 @@ void watch_know(struct watch *w, bool known);
 /* May the text, as a statement, have effects that only the set knows of, or define something? Linear; false for nearly
  * every text. */
 bool watch_hits(const struct watch *w, const char *text, size_t len, unsigned lex_mode);
+/* The same of a text that is known to define nothing. */
+bool watch_names(const struct watch *w, const char *text, size_t len, unsigned lex_mode);
 
 enum watch_kind {
 	WATCH_STATEMENT,  /* only what the set knows: all else is the parser's */

@@ -30,6 +30,8 @@ struct watch_word watch_fold_token(const struct lex *l, enum tok t);
 /* U&"…". False where it can't be told what it says (UESCAPE). */
 bool watch_fold_unicode(const struct lex *l, struct watch_word *word);
 const struct watched *watch_lookup(const struct watch *w, const struct watch_word *word); /* NULL: not in the set */
+/* watch_hits() token by token, but for unsafe bytes; true as well where the text can't be read as SQL. */
+bool watch_hits_exactly(const struct watch *w, const char *text, size_t len, unsigned lex_mode);
 size_t watch_longest_operator(const struct watch *w); /* 0: there is none */
 bool watch_reaches_relations(const struct watch *w);  /* some table or view has effects */
 

@@ -1,4 +1,4 @@
-/* links: tests/sim/model*.c tests/sim/sim_*.c state/session*.c state/channels.c state/backend.c state/pool.c state/speakers.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: tests/sim/model*.c tests/sim/sim_*.c state/session*.c state/channels.c state/backend.c state/pool.c state/speakers.c state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/grams.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c parser/report.c -lpg_query -lprotobuf-c -lpthread -lm */
 /* sim [--seed N] [--count N] [--seconds S] [FILE…]: plays programs, from seeds N, N + 1, … or from files. A program that
  * fails is made as small as it can be while it still fails, and is printed together with what happened. */
 #include "tests/sim/sim.h"

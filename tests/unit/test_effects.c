@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/grams.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,9 +48,12 @@ struct expected {
 
 static void rows_are(const struct expected *rows, size_t n)
 {
+	struct grams g;
+
+	screen_grams(&g);
 	for (size_t i = 0; i < n; i++) {
 		row_is(rows[i].text, 0, rows[i].kind, rows[i].flags, rows[i].name, rows[i].value);
-		if (screen_text(rows[i].text, strlen(rows[i].text), LEX_PLAIN) == SCREEN_CLEAR &&
+		if (screen_text(&g, rows[i].text, strlen(rows[i].text), LEX_PLAIN) == SCREEN_CLEAR &&
 		    (rows[i].flags & ~(uint32_t)TOUCH_TX))
 			fail_msg("cleared: %s", rows[i].text);
 	}

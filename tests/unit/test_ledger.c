@@ -1,4 +1,4 @@
-/* links: state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c -lpg_query -lprotobuf-c -lpthread -lm */
+/* links: state/ledger.c state/prepared.c state/settings.c parser/effects*.c parser/watch*.c parser/screen.c parser/grams.c parser/lex.c parser/tree.c parser/hash.c parser/buf.c -lpg_query -lprotobuf-c -lpthread -lm */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

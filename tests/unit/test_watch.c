@@ -1,4 +1,4 @@
-/* links: parser/lex.c parser/screen.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
+/* links: parser/lex.c parser/screen.c parser/grams.c parser/tree.c parser/effects*.c parser/watch*.c parser/buf.c -lpg_query -lprotobuf-c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 
 #include "parser/effects.h"
 #include "parser/watch.h"
+#include "parser/watch_internal.h"
 #include "parser/watch_items.h"
 
 static uint64_t serials;
@@ -326,6 +327,61 @@ static void a_name_that_may_have_been_cut_or_encoded_otherwise_is_found(void **s
 	watch_free(w);
 }
 
+static bool readable(const char *text)
+{
+	struct lex l = lex_of(text, strlen(text), false);
+	enum tok t;
+
+	while ((t = lex_next(&l)) != TOK_END)
+		if (t == TOK_BAD)
+			return false;
+	return true;
+}
+
+/* Random texts of pieces that begin and end words, quotes, strings and comments. */
+static void what_is_found_token_by_token_is_found_at_sight(void **state)
+{
+	static const char *const words[] = { "sets", "f", "a b", "q\"uote", "#~#", "gr\xc3\xb6\xc3\x9f" "e", "9lives", "Upper", "$x", "\"" };
+	static const char *const parts[] = { "sets", "SETS", "f", "a b", "q\"\"uote", "#~#", "gr\xc3\xb6\xc3\x9f" "e", "gr\xf6", "9lives", "Upper", "upper",
+					     "$x", "\"", "\"\"", "'", "E'", "\\'", "--", "\n", "/*", "*/", "(", " ", " ", ".", ";", "do", "create", "U&\"s\\0065ts\"",
+					     "u&\"", "$$", "$1", "1", "_", "x", "-", "SELECT ", "call" };
+	struct watch_effect lock = { .flags = TOUCH_LOCK };
+	unsigned hits = 0, misses = 0;
+
+	for (int round = 0; round < 100000; round++) {
+		struct watch *w = watch_new(&serials);
+		char text[512] = "";
+		size_t n_words = (size_t)rand() % (sizeof words / sizeof words[0] + 1);
+		bool exactly, seen;
+
+		for (size_t i = 0; i < n_words; i++)
+			watch_add(w, words[(size_t)rand() % (sizeof words / sizeof words[0])], WATCH_NAMED, &lock);
+		for (int n = rand() % 14; n > 0; n--)
+			strcat(text, parts[(size_t)rand() % (sizeof parts / sizeof parts[0])]);
+		exactly = watch_hits_exactly(w, text, strlen(text), LEX_PLAIN);
+		seen = watch_hits(w, text, strlen(text), LEX_PLAIN);
+		if (readable(text) ? seen != exactly : seen && !exactly)
+			fail_msg("%s: token by token %d, at sight %d", text, exactly, seen);
+		hits += readable(text) && seen;
+		misses += !seen;
+		watch_free(w);
+	}
+	assert_true(hits > 5000 && misses > 5000);
+}
+
+/* As versions read it that take a number and a word behind it for two tokens. */
+static void a_word_behind_a_number_is_seen(void **state)
+{
+	struct watch_effect lock = { .flags = TOUCH_LOCK };
+	struct watch *w = watch_new(&serials);
+
+	watch_add(w, "sets", WATCH_NAMED, &lock);
+	assert_true(watch_names(w, "SELECT 1sets()", 14, LEX_PLAIN));
+	assert_true(watch_names(w, "SELECT '\", sets()", 17, LEX_PLAIN));
+	assert_false(watch_names(w, "SELECT resets(), setsx, 'se'", 28, LEX_PLAIN));
+	watch_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +393,8 @@ int main(void)
 		cmocka_unit_test(what_went_by_outlives_a_reading_while_it_is_held),
 		cmocka_unit_test(an_exempt_word_stays_so),
 		cmocka_unit_test(a_name_that_may_have_been_cut_or_encoded_otherwise_is_found),
+		cmocka_unit_test(what_is_found_token_by_token_is_found_at_sight),
+		cmocka_unit_test(a_word_behind_a_number_is_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
