@@ -1,7 +1,5 @@
 #include "state/prepared.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,9 +136,19 @@ void stmt_release(struct stmt *s)
 	free(s);
 }
 
+/* By hand: it is asked for with every Bind. */
 void stmt_name(const struct stmt *s, char out[STMT_NAME_MAX])
 {
-	snprintf(out, STMT_NAME_MAX, STMT_PREFIX "%" PRIx64, s->id);
+	char digits[16];
+	size_t n = 0;
+
+	memcpy(out, STMT_PREFIX, sizeof STMT_PREFIX - 1);
+	out += sizeof STMT_PREFIX - 1;
+	for (uint64_t id = s->id; id || !n; id >>= 4)
+		digits[n++] = "0123456789abcdef"[id & 15];
+	while (n)
+		*out++ = digits[--n];
+	*out = 0;
 }
 
 uint64_t stmt_name_read(const char *text, size_t text_len, size_t *len)
