@@ -32,7 +32,8 @@ enum stream_sending {
 	SEND_NOT,	/* nowhere */
 	SEND_FLYING,	/* with a thread in stream_send(), */
 	SEND_ASKED,	/* which is to look again */
-	SEND_LANDED,	/* left as it is for stream_sent() */
+	SEND_LANDED,	/* left as it is for that thread's stream_sent(), */
+	SEND_AWAITED,	/* or for whoever needed it first; stream_sent() still comes */
 };
 
 enum { TURN_READS = 4 }; /* chunks one stream may take before the others have their turn */
@@ -372,22 +373,25 @@ static void push(struct stream *s)
 /* What is in the air has come down: what the socket did not take goes in front of what was written since. */
 static void land(struct stream *s)
 {
+	bool rest;
+
 	if (__atomic_load_n(&s->sending, __ATOMIC_ACQUIRE) != SEND_LANDED)
 		return;
-	if (buf_len(&s->flying)) {
+	rest = buf_len(&s->flying);
+	if (rest) {
 		buf_add(&s->flying, buf_head(&s->out), buf_len(&s->out));
 		if (s->out.data)
 			pool_return(s->home->pool, &s->out);
 		s->out = s->flying;
 		memset(&s->flying, 0, sizeof s->flying);
 	}
-	__atomic_store_n(&s->sending, SEND_NOT, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->sending, SEND_AWAITED, __ATOMIC_RELEASE);
 	if (s->flying_error && !(s->state & ST_RELEASED)) {
 		note_error(s, "send failed", strerror(s->flying_error));
 		s->state |= ST_BROKEN;
 		set_writing(s, false);
 		wake(s);
-	} else if (buf_len(&s->out) && !(s->state & ST_RELEASED)) {
+	} else if (rest && !(s->state & ST_RELEASED)) {
 		set_writing(s, true);
 	}
 }
@@ -397,13 +401,13 @@ static void await_landing(struct stream *s)
 {
 	for (;;) {
 		switch (__atomic_load_n(&s->sending, __ATOMIC_ACQUIRE)) {
-		case SEND_NOT:
-			return;
-		case SEND_LANDED:
+		case SEND_FLYING:
+		case SEND_ASKED:
+			sched_yield();
+			break;
+		default:
 			land(s);
 			return;
-		default:
-			sched_yield();
 		}
 	}
 }
@@ -779,9 +783,8 @@ bool stream_sends(struct stream *s)
 		wake(s);
 		return false;
 	}
-	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying == SEND_ASKED)
-		return false;
-	land(s); /* which it may have done this very moment */
+	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying != SEND_NOT)
+		return false; /* who has sent it comes by */
 	if (s->state & (ST_BROKEN | ST_WR_ON) || !buf_len(&s->out))
 		return false;
 	s->flying = s->out;
@@ -820,6 +823,7 @@ bool stream_send(struct stream *s, int fd, struct buf *used)
 bool stream_sent(struct stream *s)
 {
 	land(s);
+	__atomic_store_n(&s->sending, SEND_NOT, __ATOMIC_RELEASE);
 	if (s->state & ST_RELEASED) {
 		if (buf_len(&s->out) && !s->flying_error)
 			plain_send(s);
@@ -860,8 +864,7 @@ static void close_when_free(struct stream *s)
 {
 	uint8_t flying = SEND_FLYING;
 
-	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying == SEND_ASKED ||
-	    flying == SEND_LANDED)
+	if (__atomic_compare_exchange_n(&s->sending, &flying, SEND_ASKED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) || flying != SEND_NOT)
 		return; /* stream_sent() comes */
 	if (s->out.data)
 		pool_return(s->home->pool, &s->out);
