@@ -7,7 +7,7 @@ nothing: the floor. The figure that counts is the pooler's own CPU (user and sys
 who else wants the cores. Each round has all of them, and ratios are taken within a round, so that a machine that gets slower or
 faster meanwhile moves all.
 
-WORKLOADS, SERVERS=stub,postgres, POOLERS=pgporter,pgbouncer,relay,name=/program[:/template], PGBOUNCER=/program,
+WORKLOADS, SERVERS=stub,postgres, POOLERS=pgporter,two-workers,pgbouncer,relay,name=/program[:/template], PGBOUNCER=/program,
 PGPORTER=/program, PGPORTER_SETTINGS=option=value,..., ROUNDS=5, DURATION=2 seconds a run; --write puts the tables into docs/bench.md.
 """
 import os
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from players import CLIENTS, PASSWORD, POOL, Load, Poolers, cpu_seconds, resident_kib, start_server
+from players import CLIENTS, PASSWORD, POOL, Load, Poolers, cpu_seconds, resident_kib, start_server, thread_seconds
 from throwaway import ROOT, Failed, Throwaway, table
 
 WORK = {  # name: what the clients do, how they log in
@@ -47,13 +47,14 @@ class Bench:
     def one(self, process, port, name, work, seconds):
         args = ["-c", CLIENTS, "-t", seconds] + (["-E"] if work.get("tls") else [])
         with Load(port, "churn" if name.startswith("churn") else name, *args, password=PASSWORD) as load:
-            before = cpu_seconds(process.pid)
+            before, threads = cpu_seconds(process.pid), thread_seconds(process.pid)
             load.begin()
             result = load.result()
             cpu = cpu_seconds(process.pid) - before
+            split = [now - threads.get(task, 0) for task, now in thread_seconds(process.pid).items()]
             load.close()
         return {"tps": result["done"] / result["seconds"], "cpu": cpu / result["done"] * 1e6, "p50": result["p50"],
-                "p99": result["p99"], "p999": result["p999"]}
+                "p99": result["p99"], "p999": result["p999"], "split": max(split) / max(min(split), 0.01)}
 
     def measure(self, place, server_port, name):
         """{pooler: a result a round}"""
@@ -88,15 +89,21 @@ class Bench:
                    "%.0f" % median("p99"), "%.0f" % median("p999"), beside)
 
     def times(self, place, server, server_port, names):
-        rows, with_set = [], []
+        rows, with_set, threads = [], [], []
         for name in names:
             results = self.measure(place, server_port, name)
             rows += self.rows_of(name, results)
+            if {"pgporter", "two-workers"} <= set(results):
+                pairs = list(zip(results["two-workers"], results["pgporter"]))
+                threads.append((name, *(middle(two[key] / one[key] for two, one in pairs) for key in ("cpu", "tps")),
+                                middle(two["split"] for two, _one in pairs)))
             if name == "set":
                 with_set = [(self.poolers.label[p], middle(r["times"] for r in mine)) for p, mine in results.items()]
         self.sections.append(("Against %s" % ("the stub" if server == "stub" else "PostgreSQL"),
                               ("workload", "pooler", "requests/s", "CPU us/request", "p50 us", "p99 us", "p99.9 us",
                                "beside PgBouncer, by round: median (range)"), rows))
+        self.sections.append(("Two workers beside one, against %s" % server,
+                              ("workload", "CPU a request", "requests/s", "busier thread's CPU beside the other's"), threads))
         self.sections.append(("A SET ahead of each transaction: against %s" % server, ("pooler", "CPU with it / without it, by round"), with_set))
 
     def calls(self, place, server_port):
@@ -248,7 +255,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         servers, workloads = chosen("SERVERS", ("stub", "postgres")), chosen("WORKLOADS", (*WORK, *EXTRA))
-        poolers = Poolers((os.environ.get("POOLERS") or "pgporter,pgbouncer,relay").split(","))
+        poolers = Poolers((os.environ.get("POOLERS") or "pgporter,two-workers,pgbouncer,relay").split(","))
         bench = Bench(poolers, int(os.environ.get("DURATION") or 2), int(os.environ.get("ROUNDS") or 5))
         versions = [poolers.label["pgbouncer"]] if "pgbouncer" in poolers.names else []
         play(bench, servers, workloads, versions)

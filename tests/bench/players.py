@@ -44,6 +44,16 @@ def cpu_seconds(pid):
     return time.clock_gettime(~pid << 3 | 2)
 
 
+def thread_seconds(pid):
+    """CPU of each thread that there is, to ten milliseconds."""
+    found = {}
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
+            fields = f.read().rpartition(")")[2].split()
+        found[task] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
 def resident_kib(pid):
     with open("/proc/%d/status" % pid) as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
@@ -115,7 +125,7 @@ def certificate(place):
 
 
 class Poolers:
-    """The contestants: pgporter, pgbouncer, relay, or name=/program[:/template] (see Throwaway.pooler)."""
+    """The contestants: pgporter, two-workers (pgporter with as many), pgbouncer, relay, or name=/program[:/template] (see Throwaway.pooler)."""
 
     def __init__(self, names):
         self.names, self.label, self.program, self.template = [], {}, {}, {}
@@ -134,8 +144,8 @@ class Poolers:
                         self.forgets.add(name)
                 except Missing as e:
                     raise Failed(str(e))
-            elif name not in ("pgporter", "relay"):
-                raise Failed("POOLERS is a list of pgporter, pgbouncer, relay and name=/program[:/template]")
+            elif name not in ("pgporter", "two-workers", "relay"):
+                raise Failed("POOLERS is a list of pgporter, two-workers, pgbouncer, relay and name=/program[:/template]")
 
     def can(self, name, workload):
         if workload.startswith("churn"):
@@ -156,7 +166,9 @@ class Poolers:
             own["auth_type"] = "scram-sha-256"
         if tls:
             own.update(certificate(place))
-        if name == "pgporter":
+        kind = "pgporter" if name == "two-workers" else name
+        if kind == "pgporter":
+            own["workers"] = 2 if name == "two-workers" else 1
             own.update(line.split("=", 1) for line in os.environ.get("PGPORTER_SETTINGS", "").split(",") if line)
-        return place.pooler(name, own, "postgres = host=127.0.0.1 port=%d user=postgres" % server_port,
+        return place.pooler(kind, own, "postgres = host=127.0.0.1 port=%d user=postgres" % server_port,
                             {"postgres": verifier() if scram else ""}, self.program[name] or None, self.template[name] or None, wrap)
