@@ -114,10 +114,12 @@ fuzz: $(FUZZERS:%=build/fuzz/%) ## each parser of input for FUZZ_SECONDS under A
 	@tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
 
 SAN_TESTS := test_protocol.py test_prepared.py test_pooling.py
-san: ## units, corpora and the tests that stress most, under AddressSanitizer and UndefinedBehaviorSanitizer
+san: ## units, corpora and the tests that stress most, under AddressSanitizer and UndefinedBehaviorSanitizer, and threads under ThreadSanitizer
 	@$(MAKE) --no-print-directory SAN=address,undefined all unit replay
 	@$(MAKE) --no-print-directory SAN=address,undefined SIM_COUNT=10000 sim
-	@PGPORTER=$(abspath build/address-undefined/pgporter) $(PYTEST) $(SAN_TESTS:%=tests/pg/%) -k "not pool2"
+	@$(MAKE) --no-print-directory SAN=thread all
+	@WORKERS=3 PGPORTER=$(abspath build/thread/pgporter) $(PYTEST) tests/pg/test_workers.py tests/pg/test_cut.py
+	@WORKERS=1 PGPORTER=$(abspath build/address-undefined/pgporter) $(PYTEST) $(SAN_TESTS:%=tests/pg/%) -k "not pool2"
 
 deps: ## install what is missing on Debian 12, as root or with sudo
 	@tests/deps.sh

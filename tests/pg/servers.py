@@ -438,7 +438,8 @@ class Pooler:
             self.options["state_preset"] = "pgbouncer"
         if self.kind == "pgporter":
             self.options["fresh_server_rate"] = 1000  # strangers with custom settings come at every turn
-            self.options["workers"] = os.environ.get("WORKERS", "1")
+            if "WORKERS" in os.environ:
+                self.options["workers"] = os.environ["WORKERS"]
         self.options.update(options or {})
         self.write()
         self.start()

@@ -1,4 +1,5 @@
-"""Several threads serve the clients of the same pools. The whole suite plays so with WORKERS=3 in the environment."""
+"""Several threads serve the clients of the same pools: as in all other tests, where there is more than one core. WORKERS=1 or
+WORKERS=3 in the environment has the whole suite played with as many."""
 
 import os
 import threading
@@ -86,7 +87,7 @@ def test_all_threads_work_and_the_limit_is_exact(start_pooler, cluster):
 
 
 def test_as_many_as_cores(start_pooler):
-    pooler = start_pooler({"workers": 0})
+    pooler = start_pooler()
     cores = len(os.sched_getaffinity(0))
     assert len(threads_of(pooler, cores)) == cores
 
