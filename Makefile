@@ -27,7 +27,7 @@ OBJ := $(SRC:%.c=$(BUILD)/%.o)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all help clean deps check test demo bench bench-tenants instructions fuzz unit replay pg red san sim regress sim versions contract differential
+.PHONY: all help clean deps check test demo bench bench-tenants instructions tracking fuzz unit replay pg red san sim regress sim versions contract differential
 
 all: $(BUILD)/pgporter ## build build/pgporter (DEV=1: warnings are errors; SAN=address,undefined: in a build folder of its own)
 
@@ -151,6 +151,9 @@ instructions: ## user instructions a request under callgrind, held against tests
 	@tests/deps.sh build instructions
 	@$(MAKE) --no-print-directory all $(BENCH)
 	@/usr/bin/python3 -B tests/bench/instructions.py $(if $(WRITE),--write)
+
+tracking: $(BUILD)/bench/tracking ## what reading a statement costs, in nanoseconds
+	@$<
 
 regress: ## PostgreSQL's own regression suite directly and through pgporter, compared (WRITE=1: figures into docs/regress.md)
 	@tests/deps.sh build regress
