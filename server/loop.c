@@ -15,20 +15,13 @@ struct loop_sending {
 
 /* ---- the lock ---- */
 
-bool loops_one(const struct loops *l)
-{
-	return l->count == 1;
-}
-
 static bool mine(const struct loops *l)
 {
 	return __atomic_load_n(&l->held, __ATOMIC_ACQUIRE) && pthread_equal(__atomic_load_n(&l->holder, __ATOMIC_RELAXED), pthread_self());
 }
 
-void loops_enter(struct loops *l)
+void loops_lock(struct loops *l)
 {
-	if (l->count <= 1)
-		return;
 	if (!mine(l)) {
 		pthread_mutex_lock(&l->lock);
 		__atomic_store_n(&l->holder, pthread_self(), __ATOMIC_RELAXED);
@@ -37,9 +30,9 @@ void loops_enter(struct loops *l)
 	l->depth++;
 }
 
-void loops_leave(struct loops *l)
+void loops_unlock(struct loops *l)
 {
-	if (l->count <= 1 || --l->depth)
+	if (--l->depth)
 		return;
 	__atomic_store_n(&l->held, false, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&l->lock);
@@ -74,11 +67,6 @@ static void send_later(struct stream_loop *io, struct stream *s)
 static bool is_ours(const struct stream_loop *io)
 {
 	return pthread_equal(((const struct loop *)io)->thread, pthread_self());
-}
-
-bool loops_freed(const struct loops *l, const struct stream *s)
-{
-	return l->count == 1 || stream_freed(s);
 }
 
 /* ---- a round ---- */

@@ -46,10 +46,33 @@ struct loops {
 void loops_init(struct loops *l, struct worker *w, unsigned count, struct stream_pool *pool);
 struct stream_loop *loops_next(struct loops *l);  /* home for another connection */
 struct stream_loop *loops_first(struct loops *l); /* …which is also where timers, signals and listeners are */
-void loops_enter(struct loops *l); /* the lock; may be nested; nothing where there is one loop */
-void loops_leave(struct loops *l);
-bool loops_one(const struct loops *l);
-bool loops_freed(const struct loops *l, const struct stream *s); /* this thread may free what it is in */
+void loops_lock(struct loops *l);
+void loops_unlock(struct loops *l);
+
+static inline bool loops_one(const struct loops *l)
+{
+	return l->count <= 1;
+}
+
+/* The lock; may be nested; nothing where there is one loop. */
+static inline void loops_enter(struct loops *l)
+{
+	if (!loops_one(l))
+		loops_lock(l);
+}
+
+static inline void loops_leave(struct loops *l)
+{
+	if (!loops_one(l))
+		loops_unlock(l);
+}
+
+/* This thread may free what it is in. */
+static inline bool loops_freed(const struct loops *l, const struct stream *s)
+{
+	return loops_one(l) || stream_freed(s);
+}
+
 void loops_run(struct loops *l);  /* by the first loop's thread, until loops_stop() or its base is told to break; the others have ended then */
 void loops_free(struct loops *l);
 

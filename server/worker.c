@@ -150,7 +150,8 @@ static void end_turn(struct worker *w)
 		console_tick(w);
 	if (w->n_dirty >= FLUSH_AT && loops_one(&w->loops))
 		flush_dirty(w);
-	reap(w);
+	if (!TAILQ_EMPTY(&w->dead_clients) || !TAILQ_EMPTY(&w->dead_backends) || !TAILQ_EMPTY(&w->dead_cancels))
+		reap(w);
 	w->in_turn_end = false;
 }
 
