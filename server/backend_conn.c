@@ -686,5 +686,5 @@ static const struct stream_owner_ops conn_ops = {
 
 void conn_stream_init(struct backend_conn *b, int fd)
 {
-	stream_init(&b->stream, loops_next(&b->worker->loops), fd, true, &conn_ops, b);
+	stream_init(&b->stream, loops_next(&b->worker->loops, SHARE_SERVERS), fd, true, &conn_ops, b);
 }

@@ -144,7 +144,7 @@ static bool cancel_connect(struct client *from, struct backend_conn *b)
 	memcpy(x->host, b->host, sizeof x->host);
 	b->cancels++;
 	TAILQ_INSERT_TAIL(&w->cancels, x, in);
-	stream_init(&x->stream, loops_next(&w->loops), fd, true, &cancel_ops, x);
+	stream_init(&x->stream, loops_next(&w->loops, SHARE_SERVERS), fd, true, &cancel_ops, x);
 	return true;
 }
 

@@ -119,7 +119,7 @@ void client_new(struct worker *w, int fd, bool unix_socket, const struct socket_
 	c->here = socket_end_here(fd);
 	c->connected_us = c->request_us = c->last_us = w->now_us;
 	c->line.client = c;
-	stream_init(&c->stream, loops_next(&w->loops), fd, false, &client_ops, c);
+	stream_init(&c->stream, loops_next(&w->loops, SHARE_CLIENTS), fd, false, &client_ops, c);
 	TAILQ_INSERT_TAIL(&w->clients, c, in);
 	key_add(w, c);
 }

@@ -225,9 +225,9 @@ struct stream_loop *loops_first(struct loops *l)
 	return &l->each[0].io;
 }
 
-struct stream_loop *loops_next(struct loops *l)
+struct stream_loop *loops_next(struct loops *l, enum loop_share kind)
 {
-	return &l->each[l->next++ % l->count].io;
+	return &l->each[l->next[kind]++ % l->count].io;
 }
 
 /* Signals are the first thread's. */

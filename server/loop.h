@@ -33,7 +33,7 @@ struct loop {
 
 struct loops {
 	struct loop *each;
-	unsigned count, next; /* which gets the next connection */
+	unsigned count, next[2]; /* which gets the next connection of a kind */
 	pthread_mutex_t lock;
 	pthread_t holder; /* valid while held */
 	unsigned depth;
@@ -44,7 +44,8 @@ struct loops {
 /* The first loop's base is there at once; each gets its share of connections, by turns. The pool of blocks is the worker's.
  * Aborts where there is no memory. */
 void loops_init(struct loops *l, struct worker *w, unsigned count, struct stream_pool *pool);
-struct stream_loop *loops_next(struct loops *l);  /* home for another connection */
+enum loop_share { SHARE_CLIENTS, SHARE_SERVERS };
+struct stream_loop *loops_next(struct loops *l, enum loop_share kind); /* home for another connection: each kind is shared out evenly */
 struct stream_loop *loops_first(struct loops *l); /* …which is also where timers, signals and listeners are */
 void loops_lock(struct loops *l);
 void loops_unlock(struct loops *l);

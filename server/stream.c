@@ -838,7 +838,7 @@ bool stream_sent(struct stream *s)
 
 bool stream_freed(const struct stream *s)
 {
-	return !s->home || (s->fd < 0 && !s->events && (!s->home->ours || s->home->ours(s->home)));
+	return !s->home || ((!s->home->ours || s->home->ours(s->home)) && s->fd < 0 && !s->events);
 }
 
 /* The rest of the contract */
