@@ -116,7 +116,6 @@ void client_new(struct worker *w, int fd, bool unix_socket, const struct socket_
 	c->id = ++w->last_client_id;
 	c->unix_socket = unix_socket;
 	c->there = *there;
-	c->here = socket_end_here(fd);
 	c->connected_us = c->request_us = c->last_us = w->now_us;
 	c->line.client = c;
 	stream_init(&c->stream, loops_next(&w->loops, SHARE_CLIENTS), fd, false, &client_ops, c);

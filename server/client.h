@@ -67,7 +67,7 @@ struct client {
 	uint16_t major, minor;	  /* of the protocol: asked for; once negotiated, spoken */
 	uint32_t cancel_pid;
 	uint8_t cancel_key[CANCEL_KEY_LONG]; /* as much of it as goes with its protocol */
-	struct socket_end there, here;
+	struct socket_end there;
 	int64_t connected_us, request_us, query_us, xact_us, last_us; /* last_us: last byte either way */
 	int64_t pinned_us;	  /* 0: not pinned */
 	uint32_t known_pins;	  /* reasons that the pool's totals count now… */

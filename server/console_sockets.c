@@ -105,6 +105,7 @@ static int peer_pid(const struct client *c)
 
 static void client_row(struct table *t, const struct client *c, const char *state, bool debug)
 {
+	struct socket_end here = socket_end_here(c->stream.fd);
 	char address[SOCKET_TEXT];
 
 	table_row(t);
@@ -115,8 +116,8 @@ static void client_row(struct table *t, const struct client *c, const char *stat
 	cell_text(t, state);
 	cell_text(t, socket_end_text(&c->there, address));
 	cell_int(t, c->there.port);
-	cell_text(t, socket_end_text(&c->here, address));
-	cell_int(t, c->here.port);
+	cell_text(t, socket_end_text(&here, address));
+	cell_int(t, here.port);
 	cell_time(t, c->worker, c->connected_us);
 	cell_time(t, c->worker, c->request_us ? c->request_us : c->connected_us);
 	cells_wait(t, client_wait_us(c));

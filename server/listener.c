@@ -46,7 +46,8 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 			}
 			break;
 		}
-		socket_tune(conn, w->config);
+		if (!l->unix_socket)
+			socket_tune_accepted(conn, w->config);
 		there = socket_end_of((struct sockaddr *)&addr, (uint16_t)w->config->listen_port);
 		client_new(w, conn, l->unix_socket, &there);
 	}
@@ -57,6 +58,8 @@ static bool listen_on(struct worker *w, int fd, bool unix_socket, const char *pa
 {
 	struct listener *l;
 
+	if (!unix_socket)
+		socket_tune_listening(fd, w->config);
 	if (listen(fd, w->config->listen_backlog)) {
 		close(fd);
 		return false;
@@ -225,4 +228,13 @@ void listeners_pause(struct worker *w, bool pause)
 			event_del(l->ev);
 		else
 			event_add(l->ev, NULL);
+}
+
+void listeners_tune(struct worker *w)
+{
+	struct listener *l;
+
+	TAILQ_FOREACH (l, &w->listeners, in)
+		if (!l->unix_socket)
+			socket_tune_listening(l->fd, w->config);
 }

@@ -13,5 +13,6 @@ void listeners_close_tcp(struct worker *w);
 void listeners_close(struct worker *w);
 /* Accept no more (out of file descriptors), or again. */
 void listeners_pause(struct worker *w, bool pause);
+void listeners_tune(struct worker *w); /* options of sockets, as the configuration in force says */
 
 #endif

@@ -16,16 +16,16 @@ static void set_int(int fd, int level, int option, int value)
 	setsockopt(fd, level, option, &value, sizeof value); /* a socket without the option works all the same */
 }
 
-void socket_tune(int fd, const struct config *c)
+void socket_tune_listening(int fd, const struct config *c)
 {
-	struct sockaddr_storage name;
-	socklen_t len = sizeof name;
-
-	if (getsockname(fd, (struct sockaddr *)&name, &len) || name.ss_family == AF_UNIX)
-		return;
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, c->tcp_keepalive);
+}
+
+/* Not inherited: once set on a listening socket, these can't be given back to the system's own values. */
+void socket_tune_accepted(int fd, const struct config *c)
+{
 	if (c->tcp_keepalive) {
-		set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 		if (c->tcp_keepcnt > 0)
 			set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, c->tcp_keepcnt);
 		if (c->tcp_keepidle > 0)
@@ -47,7 +47,10 @@ int socket_connect(const struct sockaddr *addr, socklen_t len, const struct conf
 
 	if (fd < 0)
 		return -1;
-	socket_tune(fd, c);
+	if (addr->sa_family != AF_UNIX) {
+		socket_tune_listening(fd, c);
+		socket_tune_accepted(fd, c);
+	}
 	*connecting = false;
 	if (!connect(fd, addr, len))
 		return fd;

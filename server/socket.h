@@ -12,8 +12,10 @@ struct config;
 
 /* A non-blocking socket that is connecting (or has connected), or -1 with errno. */
 int socket_connect(const struct sockaddr *addr, socklen_t len, const struct config *c, bool *connecting);
-/* Keepalive, user timeout, no delay, buffers; harmless on unix sockets. */
-void socket_tune(int fd, const struct config *c);
+/* For a listening TCP socket, before listen() and when the configuration changes: no delay and keepalive, which accepted
+ * sockets inherit. For an accepted one: what else the configuration says. */
+void socket_tune_listening(int fd, const struct config *c);
+void socket_tune_accepted(int fd, const struct config *c);
 /* dir/.s.PGSQL.port, or the abstract socket of "@name". Returns the address's length. */
 socklen_t socket_unix_address(const char *dir, int port, struct sockaddr_un *out);
 /* An IP address as text; false for a name. */

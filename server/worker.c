@@ -225,6 +225,7 @@ bool worker_adopt(struct worker *w, struct config *config, char *why, size_t why
 	w->config = config;
 	if (!configure_log(w, config))
 		log_line(LOG_LEVEL_ERROR, "logfile %s could not be opened", config->logfile);
+	listeners_tune(w);
 	pools_configure(w);
 	pools_load(w);
 	TAILQ_FOREACH (c, &w->clients, in)
