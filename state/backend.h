@@ -41,6 +41,7 @@ struct backend {
 	uint64_t plans;		/* serial of the DISCARD PLANS after which all plans here were made */
 	char status;		/* of the last ReadyForQuery: I, T or E; T where that said I and half_ended knows better */
 	bool answered;		/* since then it has answered more than Close */
+	bool joined;		/* a Query or FunctionCall may have joined the transaction of a batch, which Sync ends */
 	bool half_ended;	/* its transaction is open all the same (state/session_half_ended.c) */
 	bool batch;		/* extended messages were sent since the last Sync */
 	bool skipping;		/* an error was seen and no Sync sent: PostgreSQL skips what it gets */

@@ -510,6 +510,7 @@ static enum session_verdict parse_named(struct session *s, struct parse *p)
 	names_put(&s->names, p->name, st);
 	if (set_has(&b->prepared, st)) {
 		owe_invented(s, '1', st, p->name);
+		joined_begin(s);
 	} else {
 		o = send_stmt(s, st, false);
 		shifted(o, p);

@@ -14,6 +14,7 @@
 char half_ended_status(struct backend *b, bool sync, char said)
 {
 	b->half_ended = sync && said == 'I' && b->status == 'T' && !b->answered;
+	b->joined = !sync && said == 'T' && (b->joined || (b->status == 'I' && b->batch));
 	b->answered = false;
 	return b->half_ended ? 'T' : said;
 }
@@ -24,6 +25,13 @@ void half_ended_end(struct session *s)
 
 	task_query(s, TASK_HALF_ENDED, &nothing);
 	s->backend->unnamed = UNNAMED_UNKNOWN; /* it goes where that succeeds */
+}
+
+/* The client's Parse is answered without one, and by it Sync would have committed. */
+void joined_begin(struct session *s)
+{
+	if (s->backend->joined)
+		send_own(s, NOTHING_SQL, strlen(NOTHING_SQL));
 }
 
 /* Not failed: a PostgreSQL that says the same, and commits. */

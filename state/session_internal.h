@@ -417,6 +417,7 @@ void prepare_undo(struct session *s, const struct portal *p);
 
 /* session_half_ended.c: what PostgreSQL says is over, and isn't */
 char half_ended_status(struct backend *b, bool sync, char said); /* what a ReadyForQuery makes of the backend's status */
+void joined_begin(struct session *s); /* something is begun on the backend, where what began it for the client is answered here */
 void half_ended_end(struct session *s); /* the client was told that its transaction is over: a task ends it */
 void half_ended_done(struct session *s, bool failed, uint32_t *events); /* it has */
 /* Is this message the statement that fails with it? */

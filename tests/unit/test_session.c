@@ -336,6 +336,18 @@ static void a_query_behind_an_execute_costs_no_backend_where_something_has_begun
 	assert_null(w.clients[0].on);
 }
 
+static void a_parse_that_is_answered_here_begins_something_there_too(void **state)
+{
+	world_half_ends(&w);
+	client_says(&w, 1, "P:s:SELECT parsed|S", "1 Z(I)");
+	server_forget(&w, 0);
+	client_says(&w, 2, "Q:BEGIN|P:s:SELECT parsed|S|Q:COMMIT", "C(BEGIN) Z(T) 1 Z(T) C(COMMIT) Z(I)");
+	server_was_told(&w, 0, "Q(BEGIN) S Q(COMMIT)");
+	client_says(&w, 0, "P::SET application_name = 'a'|B::|E:|Q:SELECT 1|P:s:SELECT parsed|S",
+		    "1 2 C(SET) T D( 1) C(SELECT 1) S(application_name=a) Z(T) 1 Z(I)");
+	client_says(&w, 0, "Q:SHOW application_name", "T D(a) C(SHOW) Z(I)");
+}
+
 /* A PostgreSQL that says the same, and commits. */
 static void a_transaction_that_was_ended_after_all_is_kept(void **state)
 {
@@ -510,6 +522,7 @@ int main(void)
 		T(what_is_answered_without_a_backend_fails_with_it_too),
 		T(a_client_that_leaves_at_once_leaves_no_half_ended_backend),
 		T(a_query_behind_an_execute_costs_no_backend_where_something_has_begun_since_or_a_block_has),
+		T(a_parse_that_is_answered_here_begins_something_there_too),
 		T(a_transaction_that_was_ended_after_all_is_kept),
 		T(messages_of_the_next_batch_wait_for_ready_for_query),
 		T(an_earlier_executes_reply_does_not_let_past_the_barrier_behind_it),
