@@ -9,12 +9,14 @@ leave room in a pool of a given size, and a program that needs more than the poo
 """
 
 import dataclasses
+import re
 import time
 
 import rawpg
 import servers
 
 NAMES = "abcdefgh"
+FUNCTION = re.compile(r"(PL/pgSQL function )public\.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +94,10 @@ class Player(rawpg.Conn):
         self.told.clear()
 
     def take(self):
-        """What was answered since the last time; PostgreSQL reports several parameters in no particular order."""
+        """What was answered since the last time; PostgreSQL reports several parameters in no particular order, and names a
+        function in an error's context as it did when the server connection first compiled it (README, "Not done yet")."""
         events, self.events = self.events, []
+        events = [tuple(FUNCTION.sub(r"\1", part) if isinstance(part, str) else part for part in event) for event in events]
         out, run = [], []
         for event in events + [None]:
             if event and event[0] == "ParameterStatus":
