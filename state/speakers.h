@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SPEAKERS_KEPT = 4, SPEAKER_UNDER_WAY_US = 20 * 1000 }; /* so long a notification may be on its way */
+enum { SPEAKERS_KEPT = 4, SPEAKER_UNDER_WAY_US = 100 * 1000 }; /* so long a notification may be on its way */
 
 struct speaker {
 	uint32_t pid;	 /* as others know it */
