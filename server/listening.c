@@ -218,6 +218,24 @@ static bool may_open(struct listening *l)
 	return d->conf && !d->disabled && !vacate_holds(w, d) && !d->paused && !w->paused && w->shutdown < SHUTDOWN_WAIT_SERVERS && w->now_us - l->closed_us >= REOPEN_US;
 }
 
+static bool leaves_one(const struct pool_limit *limit, int pinned)
+{
+	return limit->max <= 0 || limit->max - pinned > 1;
+}
+
+/* Who wants to listen needs a server connection as well, that nobody keeps. */
+static bool leaves_room(const struct listening *l)
+{
+	const struct backend_conn *b;
+	int of_database = 0, of_user = 0;
+
+	TAILQ_FOREACH (b, &l->worker->backends, in) {
+		of_database += b->node.pinned && b->pool->database == l->database;
+		of_user += b->node.pinned && b->pool->user == l->pool.user;
+	}
+	return leaves_one(&l->database->backends, of_database) && leaves_one(&l->pool.user->backends, of_user);
+}
+
 /* Limits are hard: where another pool's idle connection can't make way, those who want to listen do so by themselves. */
 static void open_conn(struct listening *l)
 {
@@ -227,6 +245,10 @@ static void open_conn(struct listening *l)
 	if (pool_backends(p))
 		return; /* on its way, or the last one is not quite gone */
 	choose_user(l);
+	if (!leaves_room(l)) {
+		refuse(l, "nothing would be left beside it but what is pinned (max_db_connections, max_user_connections)");
+		return;
+	}
 	p->min = p->size = 1;
 	if (pool_to_open(p, true, now_us)) {
 		p->min = 0; /* nobody but us opens it */

@@ -187,6 +187,20 @@ def test_no_room_within_a_limit_pins(start_pooler):
         assert any("LISTEN can't be shared" in line for line in pooler.process.lines)
 
 
+@pytest.mark.parametrize("ask", [lambda conn, sql: conn.q(sql), lambda conn, sql: conn.x(sql)], ids=["simple", "extended"])
+def test_a_limit_that_pins_have_nearly_used_up_pins(start_pooler, ask):
+    """The listening connection would take the last place, and who wants to listen waits for one."""
+    pooler = start_pooler(databases={"d": "pool_size=2 max_db_connections=2"})
+    with pooler.connect(database="d") as holder, pooler.connect(database="d") as a:
+        holder.value("SELECT pg_advisory_lock(77)")
+        ask(a, "LISTEN one")
+        assert kinds(a.q("NOTIFY one")) == ["CommandComplete", "NotificationResponse", "ReadyForQuery"]
+        assert not listening(pooler)
+        assert holder.value("SELECT pg_advisory_unlock(77)") == "t"
+        holder.q("NOTIFY one, 'x'")
+        assert heard(a.until("NotificationResponse")) == [("one", "x")]
+
+
 def test_an_unused_one_is_given_up_for_who_waits(start_pooler):
     """It counts in max_db_connections, and a pool's own size is not touched by it."""
     pooler = start_pooler(databases={"d": "pool_size=2 max_db_connections=2"})
