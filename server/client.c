@@ -129,6 +129,7 @@ void client_free(struct client *c)
 		session_release(&c->session);
 	auth_client_free(c->auth);
 	buf_release(&c->params);
+	rules_drop(c->worker, c->rules);
 	free(c->pin_since_us);
 	free(c->user_name);
 	free(c->database_name);
@@ -256,8 +257,11 @@ void client_rules(struct client *c)
 {
 	struct worker *w = c->worker;
 
-	pools_rules(w, c->database, c->user, &c->rules);
-	session_rules_set(&c->session, &c->rules, &c->pool->pins, !c->session.through && !rules_ignore_all(&c->rules));
+	struct kept_rules *was = c->rules;
+
+	c->rules = rules_keep(w, c->database, c->user);
+	session_rules_set(&c->session, &c->rules->rules, &c->pool->pins, !c->session.through && !rules_ignore_all(&c->rules->rules));
+	rules_drop(w, was);
 }
 
 void client_login_failed(struct client *c)
@@ -280,7 +284,7 @@ void client_login_failed(struct client *c)
 /* Kinds of state that this client may find left on a backend. */
 static uint32_t left_by(const struct client *c)
 {
-	return c->session.carry_next || c->session.through ? c->rules.ignore : ~0u;
+	return c->session.carry_next || c->session.through ? c->rules->rules.ignore : ~0u;
 }
 
 void client_linked(struct client *c, struct backend_conn *b)

@@ -36,7 +36,7 @@ struct client {
 	struct worker *worker;
 	struct stream stream;
 	struct session session;
-	struct state_rules rules; /* its session's */
+	struct kept_rules *rules; /* its session's, shared with all that have the same (server/rules.c); NULL before it has one */
 	bool have_session;
 	enum client_state state;
 	uint64_t id;

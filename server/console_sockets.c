@@ -436,11 +436,11 @@ static const char *pin_rules(const struct client *c, char *text, size_t cap)
 		char option[200];
 
 		if (c->session.pins & 1u << i & PIN_WHOLE)
-			snprintf(option, sizeof option, "%s", c->rules.whole_session ? "pin_users" : "pin_application_names");
-		else if (kind < 0 || c->rules.action[kind] != RULE_PIN)
+			snprintf(option, sizeof option, "%s", c->rules->rules.whole_session ? "pin_users" : "pin_application_names");
+		else if (kind < 0 || c->rules->rules.action[kind] != RULE_PIN)
 			continue;
 		else
-			rules_option(&c->rules, kind, option, sizeof option);
+			rules_option(&c->rules->rules, kind, option, sizeof option);
 		n += (size_t)snprintf(text + n, cap - n, "%s%s", n ? "; " : "", option);
 	}
 	return text;

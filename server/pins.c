@@ -65,10 +65,11 @@ static void still_held(const struct db_pool *p, int reason, int64_t *sum_us, int
 	const struct client *c;
 
 	TAILQ_FOREACH (c, &w->clients, in) {
-		int64_t age = w->now_us - c->pin_since_us[reason];
+		int64_t age;
 
 		if (c->pool != p || !(c->known_pins & 1u << reason))
 			continue;
+		age = w->now_us - c->pin_since_us[reason];
 		*sum_us += age;
 		if (age > *longest_us)
 			*longest_us = age;

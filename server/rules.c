@@ -101,6 +101,36 @@ void pools_rules(const struct worker *w, const struct database *db, const struct
 				  c->pin_application_names);
 }
 
+struct kept_rules *rules_keep(struct worker *w, const struct database *db, const struct user *user)
+{
+	struct kept_rules *kept;
+	struct state_rules rules;
+
+	pools_rules(w, db, user, &rules);
+	TAILQ_FOREACH (kept, &w->rules, in)
+		if (!memcmp(&kept->rules, &rules, sizeof rules))
+			break;
+	if (!kept) {
+		kept = calloc(1, sizeof *kept);
+		if (!kept)
+			abort();
+		kept->rules = rules;
+	} else {
+		TAILQ_REMOVE(&w->rules, kept, in); /* the last one asked for is found first */
+	}
+	TAILQ_INSERT_HEAD(&w->rules, kept, in);
+	kept->refs++;
+	return kept;
+}
+
+void rules_drop(struct worker *w, struct kept_rules *kept)
+{
+	if (!kept || --kept->refs)
+		return;
+	TAILQ_REMOVE(&w->rules, kept, in);
+	free(kept);
+}
+
 /* As with other limits: what the user's line, the database's, or [pgbouncer] says first. */
 static int64_t first_set(const struct database *db, const struct user *user, size_t at, int64_t global)
 {

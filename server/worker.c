@@ -474,6 +474,7 @@ struct worker *worker_new(struct config *config, int verbose, bool quiet)
 	TAILQ_INIT(&w->listeners);
 	TAILQ_INIT(&w->waits);
 	TAILQ_INIT(&w->vacates);
+	TAILQ_INIT(&w->rules);
 	loops_init(&w->loops, w, workers_of(config), &w->blocks);
 	worker_turn(w);
 	w->started_us = w->stats_at_us = w->now_us;

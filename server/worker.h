@@ -148,6 +148,7 @@ struct worker {
 	TAILQ_HEAD(, lookup) lookups;
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, console_wait) waits; /* console commands whose answer waits for something */
+	TAILQ_HEAD(, kept_rules) rules; /* that sessions have */
 	TAILQ_HEAD(, vacate) vacates; /* databases to be left for a statement (server/vacate.h) */
 	struct stream **dirty; /* written to in this turn */
 	size_t n_dirty, cap_dirty;
@@ -210,6 +211,14 @@ void pools_serve_all(struct worker *w);
 /* What holds for a client's session state, by its user, database and the running configuration (server/rules.c). The result points into all of
  * them: to be asked for anew when they change. */
 void pools_rules(const struct worker *w, const struct database *db, const struct user *user, struct state_rules *rules);
+/* The same, as one thing for all who have it; each is to be dropped. */
+struct kept_rules {
+	TAILQ_ENTRY(kept_rules) in;
+	unsigned refs;
+	struct state_rules rules;
+};
+struct kept_rules *rules_keep(struct worker *w, const struct database *db, const struct user *user);
+void rules_drop(struct worker *w, struct kept_rules *kept); /* NULL is fine */
 int64_t pools_pin_idle_timeout_us(const struct worker *w, const struct database *db, const struct user *user);
 int64_t pools_pin_max_age_us(const struct worker *w, const struct database *db, const struct user *user);
 int64_t pools_pin_log_after_us(const struct worker *w, const struct database *db, const struct user *user);
