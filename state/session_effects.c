@@ -258,6 +258,9 @@ static void discarded_all(struct session *s)
 	settings_assign(&s->settings, s->want);
 	s->pins &= ~(uint32_t)(PIN_OPAQUE | PIN_SEQUENCE);
 	s->sequence.looked = false;
+	/* It has committed by itself, and with it whatever was uncertain of what came before. */
+	s->txn.uncertain = s->txn.base_unknown = false;
+	s->txn.outcome = 0;
 }
 
 static void flags_apply(struct session *s, const struct stmt_effects *row, uint32_t flags, const struct portal *p,

@@ -396,18 +396,32 @@ static void parse_unnamed(struct session *s, struct parse *p)
 	shifted(o, p);
 }
 
+/* In a failed transaction the statement can't be prepared; only what ends it can, as that it stands for. */
+static void take_name(struct session *s)
+{
+	static const uint8_t rollback[] = "ROLLBACK\0\0";
+
+	ledger_push(&s->backend->owed, OWED_CLOSE, true);
+	send_close_stmt(s, TAKEN_STMT);
+	send_parse(s, TAKEN_STMT, rollback, sizeof rollback);
+	ledger_push(&s->backend->owed, OWED_PARSE, true);
+}
+
 /* The name is taken: PostgreSQL itself shall say so, after whatever else it finds wrong. */
 static enum session_verdict parse_taken(struct session *s, struct parse *p, struct stmt *taken)
 {
-	char name[STMT_NAME_MAX];
-	bool failed = s->backend->status == 'E'; /* which is what is wrong then */
+	char name[STMT_NAME_MAX] = TAKEN_STMT;
+	bool failed = s->backend->status == 'E'; /* which is what is wrong then, but for what ends it */
 	enum session_verdict verdict = failed ? SESSION_NEXT : ensure_stmt(s, taken, false);
 	struct owed *o;
 
 	if (verdict != SESSION_NEXT)
 		return verdict;
 	s->task_mismatch = false;
-	stmt_name(taken, name);
+	if (set_has(&s->backend->prepared, taken))
+		stmt_name(taken, name);
+	else
+		take_name(s);
 	send_parse(s, name, p->tail, p->tail_len);
 	o = ledger_push(&s->backend->owed, OWED_PARSE, false);
 	o->stmt = stmt_retain(taken); /* for the error's text, and its name */
@@ -415,10 +429,6 @@ static enum session_verdict parse_taken(struct session *s, struct parse *p, stru
 	shifted(o, p);
 	if (!(o->name = strdup(p->name)))
 		abort();
-	if (failed && !set_has(&s->backend->prepared, taken)) { /* unless it ends the transaction: then it must not stay */
-		ledger_push(&s->backend->owed, OWED_CLOSE, true);
-		send_close_stmt(s, name);
-	}
 	return SESSION_NEXT;
 }
 

@@ -35,6 +35,8 @@ enum substitute {
 
 /* What a client calls by one of our names, and is not its own, is called this: there is never such a statement. */
 #define NO_STMT STMT_PREFIX "none"
+/* A name that is taken on the backend, where that is all that matters of it. */
+#define TAKEN_STMT STMT_PREFIX "taken"
 static inline bool names_ours(const char *name)
 {
 	return !strncmp(name, STMT_PREFIX, sizeof STMT_PREFIX - 1);

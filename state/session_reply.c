@@ -145,6 +145,11 @@ static void put_names(struct session *s, struct buf *out, const char *text, cons
 		uint64_t id = stmt_name_read(text, strlen(text), &len);
 		const char *name = id ? name_said(s, id) : NULL;
 
+		if (given && !strncmp(text, TAKEN_STMT, sizeof TAKEN_STMT - 1)) {
+			name = given;
+			len = sizeof TAKEN_STMT - 1;
+		}
+
 		if (name) {
 			buf_text(out, name);
 			text += len;
@@ -466,6 +471,8 @@ static enum reply_verdict on_ready(struct session *s, const struct client_messag
 	ours = o->ours;
 	part = o->part;
 	b->status = half_ended_status(b, o->kind == OWED_SYNC, (char)m->body[0]);
+	if (b->batch && o->kind != OWED_SYNC) /* PostgreSQL 18 may say T of what the next Sync ends: one of ours must not */
+		s->may_reset = s->may_reset && b->status == 'I';
 	b->batch = b->skipping = b->copy_in = b->copy_both = false;
 	ledger_pop(&b->owed);
 	if (flight_roll_back(s, ours))

@@ -367,3 +367,12 @@ def test_reset_all_by_extended_protocol_leaves_what_is_at_its_default_for_the_tr
         a.parse("", sql).bind().execute().sync().go()
     for sql in LOCALLY_PROBE:
         a.q(sql)
+
+
+@scenario("startup parameters", need=2)
+def test_discard_all_in_a_batch_behind_what_has_ended_its_transaction(s):
+    a = s.client("a", application_name="from the start", search_path="s3")
+    for text in ("SELECT set_config('search_path', 's2, public', false)", "SET search_path = s2", "SELECT set_config('TimeZone', 'Asia/Tokyo', true)"):
+        a.parse("", text).bind().execute().flush()
+        a.parse("", "END").bind().execute().query("DISCARD ALL").sync().query("").until("EmptyQueryResponse")
+        a.q("SHOW search_path; SHOW application_name; SHOW TimeZone")

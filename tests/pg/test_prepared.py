@@ -949,3 +949,20 @@ def test_sql_prepare_behind_set_config_in_its_transaction(s):
     a.q("SET search_path = s4")
     b.q("DISCARD ALL")
     a.q("EXECUTE here")
+
+
+@scenario("prepared statements", need=2)
+def test_a_taken_name_for_what_ends_a_failed_transaction(s):
+    """On a server connection where the statement that has the name is not."""
+    c, d = s.client("c", statement_timeout="70s"), s.client("d")
+    for text in ("COMMIT", "ROLLBACK", "SELECT 1"):
+        c.parse("a name", "SELECT 'taken by that for %s'" % text).sync().go()
+        d.q("SELECT name, statement FROM pg_prepared_statements WHERE NOT from_sql ORDER BY name")
+        c.q("BEGIN")
+        c.q("SELECT 1/0")
+        for _ in range(2):
+            c.parse("a name", text).sync().go()
+            c.parse("a name", text).parse("another", "ROLLBACK").sync().go()
+        c.parse("fine " + text, "ROLLBACK").bind("", "fine " + text).execute().sync().go()
+        c.bind("", "a name").execute().sync().go()
+        c.q("DEALLOCATE ALL")

@@ -182,3 +182,11 @@ def test_set_config_of_a_bound_name_to_null_by_expression(s):
         a.q("SET %s = '%s'" % (name, THEN[name]))
         a.parse("", "SELECT set_config($1, nullif($2, $2), false) IS NULL").bind("", "", [name, "x"]).execute().sync().go()
         a.q("SHOW " + name)
+
+
+@scenario("startup parameters")
+def test_changed_out_of_sight_ahead_of_a_query_in_its_batch(s):
+    """Of which PostgreSQL 18 says that it is in a transaction, that the Sync then ends: none of pgporter's may."""
+    a = s.client("a", search_path="s4, public")
+    a.parse("", "DO $$BEGIN PERFORM set_config('search_path', 's1', false); END$$").bind().execute().query("SELECT 1").execute().sync().query("").until("EmptyQueryResponse")
+    a.q("SHOW search_path")

@@ -59,6 +59,7 @@ def test_many_first_clients_are_answered_by_one_question(cluster, start_pooler):
         client.until("ReadyForQuery")
         assert client.value("SELECT 1") == "1"
         client.terminate()
+    pooler.process.wait_line("asked which protocol")
     assert sum("asked which protocol" in line for line in pooler.process.lines) == 1
 
 
@@ -73,6 +74,7 @@ def test_names_that_clients_make_up_are_one_question(cluster, start_pooler):
         client.until("ReadyForQuery")
         assert len(client.key) == (32 if servers.pg_version() >= 18 else 4)
         client.terminate()
+    pooler.process.wait_line("asked which protocol")
     assert sum("asked which protocol" in line for line in pooler.process.lines) == 1
 
 
