@@ -825,8 +825,9 @@ static bool given_back(struct session *s)
  * its place does not. */
 static void commit_discarded(struct session *s)
 {
-	if (s->discarded && s->backend->batch)
+	if (s->discarded && s->backend->batch && !s->discard_committed) /* which is asked again when it was held */
 		send_own(s, "COMMIT", 6);
+	s->discard_committed = s->discarded;
 }
 
 static enum session_verdict linked_message(struct session *s, const struct client_message *m)

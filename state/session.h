@@ -314,6 +314,7 @@ struct session {
 	const struct settings *task_target; /* APPLY */
 	bool discarded;	     /* the batch has run DISCARD ALL, which commits at once, and nothing since */
 	bool discarded_here; /* it has run nothing but what stands for that, and has bound no named portal since */
+	bool discard_committed; /* that is sure, for the message at hand */
 	bool task_commits;   /* APPLY: it is to stay, whatever becomes of the batch */
 	bool learned;	     /* PostgreSQL was asked what `effective` is, for the message that is held */
 	bool may_reset;	     /* since the last ReadyForQuery something may have RESET, out of sight, what came with the startup packet */

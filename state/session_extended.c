@@ -947,6 +947,7 @@ static enum session_verdict on_execute(struct session *s, const struct client_me
 	if (p && ensure_portal_taken(s, p) != SESSION_NEXT)
 		return SESSION_HOLD;
 	s->task_mismatch = false;
+	s->discard_committed = false;
 	s->discarded = p && b->status == 'I' && !s->listen.behind && p->effects->n == 1 && p->effects->stmts[0].kind == STMT_DISCARD_ALL;
 	s->discarded_here = s->discarded && p->substitute == SUB_DISCARD_ALL;
 	if (!s->listen.unsent) /* DISCARD ALL commits at once */

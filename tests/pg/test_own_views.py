@@ -239,3 +239,13 @@ def test_a_statement_that_is_no_longer_valid_is_an_error_and_nothing_is_left(poo
             a.q("DEALLOCATE gone")
             assert a.value("SELECT count(*) FROM pg_prepared_statements") == "0"
             assert b.value("SELECT count(*) FROM pg_prepared_statements") == "0"
+
+
+@scenario("own views", need=2)
+def test_behind_discard_all_in_a_batch(s):
+    """Settings that it has given back, and what is laid out, go ahead of the Query while it waits."""
+    d = s.client("d", TimeZone="Europe/Paris", DateStyle="SQL, DMY")
+    for _ in range(2):
+        d.parse("", "DISCARD ALL").bind().execute().query("SELECT name, statement FROM pg_prepared_statements WHERE NOT from_sql ORDER BY name") \
+            .sync().query("").until("EmptyQueryResponse")
+        d.q("SHOW TimeZone; SHOW DateStyle")
