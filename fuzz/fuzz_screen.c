@@ -6,6 +6,7 @@
 #include "parser/lex.h"
 #include "parser/screen.h"
 #include "parser/tree.h"
+#include "tests/lexable.h"
 
 #include <pg_query.h>
 
@@ -108,17 +109,6 @@ out:
 	free(copy);
 }
 
-static bool readable(const char *text, size_t len, unsigned mode)
-{
-	struct lex l = lex_of(text, len, mode & LEX_BACKSLASH);
-	enum tok t;
-
-	while ((t = lex_next(&l)) != TOK_END)
-		if (t == TOK_BAD)
-			return false;
-	return true;
-}
-
 /* The text as versions read it that take a number and a word behind it for two tokens. */
 static void numbers_hide_nothing(const struct grams *g, const char *text, size_t len, unsigned mode)
 {
@@ -130,7 +120,7 @@ static void numbers_hide_nothing(const struct grams *g, const char *text, size_t
 		if (i + 1 < len && lex_class[(uint8_t)text[i]] == LEX_DIGIT && lex_class[(uint8_t)text[i + 1]] == LEX_IDENT)
 			apart[n++] = ' ';
 	}
-	if (screen_text(g, text, len, mode) == SCREEN_CLEAR && !readable(text, len, mode) && readable(apart, n, mode))
+	if (screen_text(g, text, len, mode) == SCREEN_CLEAR && !lexable(text, len, mode) && lexable(apart, n, mode))
 		assert(screen_exactly(apart, n, mode) == SCREEN_CLEAR);
 	free(apart);
 }
@@ -152,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	result = screen_text(&g, text, len, mode);
 	if (result == SCREEN_CLEAR)
 		cleared_touches_nothing(text, len, mode);
-	if (readable(text, len, mode))
+	if (lexable(text, len, mode))
 		assert(result == screen_exactly(text, len, mode));
 	numbers_hide_nothing(&g, text, len, mode);
 	mode &= LEX_BACKSLASH;

@@ -7,6 +7,7 @@
 #include "parser/tree.h"
 #include "parser/watch.h"
 #include "parser/watch_internal.h"
+#include "tests/lexable.h"
 
 #include <pg_query.h>
 
@@ -88,24 +89,13 @@ static void what_is_named_is_found(const struct watch *w, const char *text, size
 	tree_done(parser);
 }
 
-static bool readable(const char *text, size_t len, unsigned mode)
-{
-	struct lex l = lex_of(text, len, mode & LEX_BACKSLASH);
-	enum tok t;
-
-	while ((t = lex_next(&l)) != TOK_END)
-		if (t == TOK_BAD)
-			return false;
-	return true;
-}
-
 static void what_is_found_by_tokens_is_found_at_sight(const struct watch *w, const char *text, size_t len, unsigned mode)
 {
 	bool exactly = watch_hits_exactly(w, text, len, mode);
 
-	if (readable(text, len, mode) && !(mode & LEX_UNSAFE_BYTES))
+	if (lexable(text, len, mode) && !(mode & LEX_UNSAFE_BYTES))
 		assert(watch_hits(w, text, len, mode) == exactly);
-	else if (readable(text, len, mode))
+	else if (lexable(text, len, mode))
 		assert(watch_hits(w, text, len, mode) || !exactly);
 	assert(watch_hits(w, text, len, mode) || !watch_names(w, text, len, mode));
 }

@@ -134,7 +134,7 @@ void conn_connected(void *owner)
 
 	worker_turn(w);
 	if (b->state == CONN_CONNECTING) {
-		socket_name(b->stream.fd, false, b->local_address, sizeof b->local_address, &b->local_port);
+		socket_name(b->stream.fd, b->local_address, sizeof b->local_address, &b->local_port);
 		if (w->config->log_connections)
 			conn_log(b, LOG_LEVEL_LOG, "new connection to server (from %s:%d)", b->local_address, b->local_port);
 		if (w->server_tls && b->peer.ss_family != AF_UNIX)

@@ -111,12 +111,12 @@ void socket_address(const struct sockaddr *addr, char *text, size_t cap, int *po
 	}
 }
 
-void socket_name(int fd, bool peer, char *text, size_t cap, int *port)
+void socket_name(int fd, char *text, size_t cap, int *port)
 {
 	struct sockaddr_storage addr = { 0 };
 	socklen_t len = sizeof addr;
 
-	if ((peer ? getpeername : getsockname)(fd, (struct sockaddr *)&addr, &len))
+	if (getsockname(fd, (struct sockaddr *)&addr, &len))
 		addr.ss_family = AF_UNSPEC;
 	socket_address((struct sockaddr *)&addr, text, cap, port);
 }

@@ -31,6 +31,6 @@ struct socket_end socket_end_of(const struct sockaddr *addr, uint16_t port); /* 
 struct socket_end socket_end_here(int fd);				      /* this side's */
 const char *socket_end_text(const struct socket_end *end, char text[SOCKET_TEXT]); /* "unix", or the IP address; returns text */
 void socket_address(const struct sockaddr *addr, char *text, size_t cap, int *port); /* "unix" for unix sockets */
-void socket_name(int fd, bool peer, char *text, size_t cap, int *port); /* of one end */
+void socket_name(int fd, char *text, size_t cap, int *port); /* of this side */
 
 #endif

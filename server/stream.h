@@ -1,5 +1,5 @@
 /* server/stream.h — one end of a connection as a stream of bytes: socket, optional TLS, what was read and not yet used,
- * what is to be written and not yet taken. Hides whether there is TLS. Non-blocking, on one event base.
+ * what is to be written and not yet taken. Hides whether there is TLS. Non-blocking, its events on one event base.
  *
  * The owner reads from in, writes into out, and hears of it through four calls. Reading stops while paused
  * (back-pressure); epoll is touched only when a socket would block or when bytes come in on a paused one, not for each

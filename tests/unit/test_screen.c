@@ -13,6 +13,7 @@
 #include "parser/effects.h"
 #include "parser/lex.h"
 #include "parser/screen.h"
+#include "tests/lexable.h"
 
 /* Text that ends where no byte can be read any more. */
 static const char *at_the_edge(const char *text, size_t len)
@@ -38,22 +39,11 @@ static enum screen_result at_sight(const char *text, size_t len, unsigned mode)
 	return screen_text(&g, at_the_edge(text, len), len, mode);
 }
 
-static bool readable(const char *text, size_t len, unsigned mode)
-{
-	struct lex l = lex_of(text, len, mode & LEX_BACKSLASH);
-	enum tok t;
-
-	while ((t = lex_next(&l)) != TOK_END)
-		if (t == TOK_BAD)
-			return false;
-	return true;
-}
-
 /* Words are looked for at many places at a time: whichever they are. A text that can't be read may be clear at sight. */
 static enum screen_result screen(const char *text, unsigned mode)
 {
 	enum screen_result result = screen_exactly(at_the_edge(text, strlen(text)), strlen(text), mode);
-	bool select = !strncmp(text, "SELECT ", 7), whole = readable(text, strlen(text), mode);
+	bool select = !strncmp(text, "SELECT ", 7), whole = lexable(text, strlen(text), mode);
 	char shifted[4096];
 
 	for (size_t blanks = 0; blanks < 70; blanks++) {
